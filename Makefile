@@ -1,0 +1,41 @@
+# Two commands do all their own set-up on a fresh machine with Python 3.11-3.13, g++ and the Python headers:
+#   make quickstart    the whole road, ends with the path of report.html
+#   make test          lint, types, import floors and tests
+# PYTHON       the interpreter that .venv is made with
+# TORCH_INDEX  an index of PyTorch's CPU wheels, where pip would otherwise take a CUDA build without a GPU
+# OUT          where the quickstart leaves everything
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+OUT ?= runs/quickstart
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: quickstart test lint clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/loglinear quickstart --out $(OUT)
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python .ci/check_torch.py "$(TORCH_INDEX)"
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The network and its tokenizer: what one would publish with the weights."""

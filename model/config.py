@@ -1,0 +1,113 @@
+"""The shape of a GPT, and the counts that follow from it: parameters, FLOPs per token, bytes of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+# What a paper states and what its code does differ; see `GPTConfig.position_std`.
+POSITION_STD_RELEASED = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """A GPT-2: pre-norm blocks, learned positions, tanh GELU, output head tied to the token embedding.
+
+    `label` is the paper's name for the size, kept because the paper's counts were wrong (117M has
+    124,439,808).
+    """
+
+    n_layer: int
+    n_head: int
+    n_embd: int
+    n_ctx: int = 1024
+    vocab_size: int = 50257
+    dropout: float = 0.0
+    position_std: float = POSITION_STD_RELEASED
+    """Standard deviation of the position embedding at the start: 0.01 in OpenAI's released code (the paper is
+    silent); reproductions (nanoGPT, llm.c) use 0.02."""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
+        if self.position_std < 0:
+            raise ValueError(f"position_std is {self.position_std}, but must not be negative")
+
+
+def parameters(config: GPTConfig) -> int:
+    """Return the true number of parameters; the tied head counts once."""
+    return parameters_non_embedding(config) + (config.vocab_size + config.n_ctx) * config.n_embd
+
+
+def parameters_non_embedding(config: GPTConfig) -> int:
+    """Return the parameters of the blocks and the final norm, the N of Kaplan et al. (2020) with biases and
+    norms.
+
+    A block has two norms (4·d), attention (4·d² + 4·d) and the MLP (8·d² + 5·d); the final norm has 2·d.
+    """
+    d = config.n_embd
+    return config.n_layer * (12 * d * d + 13 * d) + 2 * d
+
+
+def parameters_in_products(config: GPTConfig) -> int:
+    """Return the weights that take part in a matrix product for every token: the blocks' and the head's."""
+    return 12 * config.n_layer * config.n_embd**2 + config.vocab_size * config.n_embd
+
+
+FlopsFormula = Literal["6N", "6N_matmul + 6LdT", "6N_matmul + 12LdT"]
+
+
+def flops_per_token(
+    config: GPTConfig, sequence_tokens: int, formula: FlopsFormula = "6N_matmul + 6LdT"
+) -> int:
+    """Return the FLOPs of training on one token, forward and backward, by a named formula.
+
+    `6N` is the shorthand of Kaplan and Chinchilla, N being all parameters. The other two count the products
+    that are computed (2 forward and 4 backward a weight) and attention, which needs half its square when it
+    is causal (`6N_matmul + 6LdT`, Megatron-LM's) and all of it by the older custom (`6N_matmul + 12LdT`,
+    PaLM, appendix B).
+    """
+    return FLOPS_FORMULAS[formula](config, sequence_tokens)
+
+
+def _attention_flops(config: GPTConfig, sequence_tokens: int) -> int:
+    return config.n_layer * config.n_embd * sequence_tokens
+
+
+FLOPS_FORMULAS: MappingProxyType[FlopsFormula, Callable[[GPTConfig, int], int]] = MappingProxyType(
+    {
+        "6N": lambda config, _: 6 * parameters(config),
+        "6N_matmul + 6LdT": lambda config, T: (
+            6 * parameters_in_products(config) + 6 * _attention_flops(config, T)
+        ),
+        "6N_matmul + 12LdT": lambda config, T: (
+            6 * parameters_in_products(config) + 12 * _attention_flops(config, T)
+        ),
+    }
+)
+
+
+def weight_bytes(config: GPTConfig, bytes_per_parameter: int = 4) -> int:
+    """Return the bytes of one copy of the weights (4 a parameter in fp32, 2 in bf16)."""
+    return bytes_per_parameter * parameters(config)
+
+
+def training_state_bytes(config: GPTConfig) -> int:
+    """Return the bytes that AdamW training holds: weights, gradients and two moments, all in fp32."""
+    return 4 * weight_bytes(config)
+
+
+def describe(config: GPTConfig) -> str:
+    """Return both names of a size and its shape: `117M (124,439,808 parameters; 12 layers, …)`."""
+    count = f"{parameters(config):,} parameters"
+    shape = f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, context {config.n_ctx:,}"
+    shape = f"{shape}, vocabulary {config.vocab_size:,}"
+    return f"{config.label} ({count}; {shape})" if config.label else f"{count} ({shape})"

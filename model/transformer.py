@@ -1,0 +1,166 @@
+"""GPT-2's network, with the published parameter names: wte wpe h ln_1 attn.c_attn attn.c_proj ln_2 mlp.c_fc
+ln_f.
+
+Letters in shapes: B sequences, T positions, C = n_embd, H heads, D = C / H, V ids. Matrices are (out, in), as
+torch has them; `weights` turns them for the published layout, which is (in, out).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - everybody's name for it
+
+from model.config import GPTConfig
+from model.heads import next_token_loss, token_losses
+
+LAYER_NORM_EPS = 1e-5  # released code
+WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
+
+
+class GPT(nn.Module):
+    """A GPT-2: pre-norm blocks, learned positions, an output head tied to the token embedding.
+
+    Initialised from torch's global generator, so `torch.manual_seed` beforehand decides the weights.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
+        self.drop = nn.Dropout(config.dropout)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        self.initialise()
+
+    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Return logits (B, T, V); with targets (B, T), the loss in nats summed over those not -100."""
+        hidden = self.hidden(ids)
+        if targets is None:
+            return F.linear(hidden, self.wte.weight)
+        return next_token_loss(hidden, self.wte.weight, targets)
+
+    @torch.no_grad()
+    def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss in nats of every target (B, T), 0 where it is -100; without gradients."""
+        return token_losses(self.hidden(ids), self.wte.weight, targets)
+
+    def hidden(
+        self,
+        ids: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Sequence[LayerCache] | None = None,
+    ) -> Tensor:
+        """Return the final normed states (B, T, C) of ids (B, T).
+
+        Without a cache, positions are 0 to T - 1 and attention is causal. With one, `ids` follow what it
+        holds and it grows by them; `positions` (B, T) and `mask` (B, 1, T, S), True where one of T may look
+        at one of all S, then say what is where (no mask: every id sees everything held, which is right for
+        one new id).
+        """
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device)
+        x = self.drop(self.wte(ids) + self.wpe(positions))  # (B, T, C)
+        for index, block in enumerate(self.h):
+            x = block(x, mask, cache[index]) if cache else block(x)
+        final: Tensor = self.ln_f(x)
+        return final
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Draw every parameter anew, in the order of their names' definition.
+
+        Matrices N(0, 0.02), positions N(0, `position_std`), biases 0, norms 1 as released; projections back
+        into the residual stream are scaled by 1/sqrt(N), N = 2 · n_layer such projections (the paper, section
+        2.3).
+        """
+        residual_std = WEIGHT_STD / math.sqrt(2 * self.config.n_layer)
+        for name, parameter in self.named_parameters():
+            if name == "wpe.weight":
+                parameter.normal_(std=self.config.position_std)
+            elif name.endswith("c_proj.weight"):
+                parameter.normal_(std=residual_std)
+            elif parameter.ndim == 2:
+                parameter.normal_(std=WEIGHT_STD)
+            else:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+
+
+class Block(nn.Module):
+    """Attention, then the MLP, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """Return the residual stream (B, T, C) after this block."""
+        x = x + self.attn(self.ln_1(x), mask, cache)
+        return x + cast(Tensor, self.mlp(self.ln_2(x)))
+
+
+class Attention(nn.Module):
+    """Causal self-attention with H heads."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.dropout = config.dropout
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """Return what each position gathers from those before it (B, T, C)."""
+        B, T, C = x.shape
+        q, k, v = (
+            self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
+        )  # (B, H, T, D)
+        if cache is not None:
+            k, v = cache.extend(k, v)  # (B, H, S, D)
+        y = F.scaled_dot_product_attention(
+            q, k, v, mask, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None
+        )
+        projected: Tensor = self.drop(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+        return projected
+
+
+class MLP(nn.Module):
+    """Two layers with GPT-2's tanh approximation of GELU between them."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return each position's own transformation (B, T, C)."""
+        projected: Tensor = self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+        return projected
+
+
+class LayerCache:
+    """One layer's keys and values of the positions so far, with room for `length`, on `like`'s device."""
+
+    def __init__(self, config: GPTConfig, batch: int, length: int, like: Tensor):
+        head_size = config.n_embd // config.n_head
+        self._held = like.new_empty(2, batch, config.n_head, length, head_size)
+        self.filled = 0
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append (B, H, T, D) and return everything held (B, H, S, D)."""
+        end = self.filled + keys.shape[2]
+        self._held[0, :, :, self.filled : end] = keys
+        self._held[1, :, :, self.filled : end] = values
+        self.filled = end
+        return self._held[0, :, :, :end], self._held[1, :, :, :end]

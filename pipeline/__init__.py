@@ -1,0 +1,1 @@
+"""The stages, from links to a scaling report."""

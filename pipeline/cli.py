@@ -1,0 +1,300 @@
+"""The `loglinear` command: parses, calls one function, prints for people and returns exit codes."""
+
+import errno
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import ConfigError, LoglinearError
+
+STAGES = ("data", "train", "evaluate", "study")
+
+app = typer.Typer(
+    name="loglinear",
+    help="From links to a scaling report: build a corpus, train GPT-1 and GPT-2, evaluate, fit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    Path, typer.Argument(help="A YAML file; folder = schema, for example configs/data/.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the file: optim.lr=6e-4.", show_default=False),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print configuration, plan and job script; touch nothing.")
+]
+On = Annotated[
+    Path | None, typer.Option("--on", metavar="LAUNCH.yaml", help="Run elsewhere: configs/launch/*.yaml.")
+]
+
+
+def main() -> None:
+    """Run the command line; known failures end with their message and exit code, without a traceback."""
+    from pipeline import log  # after the arguments are known to be wanted: `--help` stays quick
+
+    log.configure()
+    try:
+        app(standalone_mode=True)
+    except LoglinearError as failure:
+        _die(str(failure), failure.exit_code)
+    except KeyboardInterrupt:
+        _die("interrupted; the same command goes on from here", 1)
+    except OSError as failure:
+        if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _die(
+            f"{failure.filename or 'disk'}: no space left; finished work is intact: free some and run again",
+            1,
+        )
+
+
+@app.command(epilog="Example: loglinear quickstart --out runs/quickstart")
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", help="Where everything goes.")] = Path("runs/quickstart"),
+) -> None:
+    """Go the whole road here: pages, links, corpus, a ladder of GPTs, fits, OUT/report.html."""
+    from pipeline.quickstart.road import run
+
+    print(run(out))
+
+
+@app.command(epilog="Example: loglinear data configs/data/webtext.yaml out=data/webtext --until dedup")
+def data(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="PHASE", help="Run this phase alone.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="PHASE", help="Stop after this phase.")
+    ] = None,
+    dry_run: DryRun = False,
+    on: On = None,
+) -> None:
+    """Build a dataset: links, fetch, extract, filter, dedup, decontaminate, tokenize, publish."""
+    options = {name: value for name, value in {"only": only, "until": until}.items() if value}
+    _stage("data", config, overrides, dry_run, on, **options)
+
+
+@app.command(
+    epilog="Example: loglinear train configs/train/gpt2-117m.yaml data=data/webtext out=runs/gpt2-117m"
+)
+def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+    """Pretrain a model on a dataset; the same command again continues."""
+    _stage("train", config, overrides, dry_run, on)
+
+
+@app.command(
+    epilog="Example: loglinear evaluate configs/evaluate/quickstart.yaml checkpoint=runs/x data=data/webtext"
+)
+def evaluate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+    """Score a checkpoint; every figure with its standard error."""
+    _stage("evaluate", config, overrides, dry_run, on)
+
+
+@app.command(
+    epilog="Example: loglinear study configs/study/quickstart.yaml data=data/webtext out=studies/ladder"
+)
+def study(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+    """Plan a ladder of models, train what is missing, evaluate, fit, report."""
+    _stage("study", config, overrides, dry_run, on)
+
+
+@app.command(epilog="Example: loglinear fit points.csv --form power --value loss --out fit.json")
+def fit(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE.csv", help="One row per point.", show_default=False)
+    ],
+    form: Annotated[str, typer.Option(help="A form: see `loglinear ls forms`.")],
+    value: Annotated[str, typer.Option(help="The column to be explained.")],
+    out: Annotated[Path, typer.Option(help="Where the fit goes.")],
+    x: Annotated[str | None, typer.Option("--x", help="The abscissa; by default the params column.")] = None,
+    params: Annotated[str, typer.Option(help="The column of parameter counts.")] = "params",
+    tokens: Annotated[str, typer.Option(help="The column of training tokens.")] = "tokens",
+    flops: Annotated[str, typer.Option(help="The column of training FLOPs.")] = "flops",
+    weights: Annotated[str | None, typer.Option(help="A column of weights.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help='A SQL condition that keeps rows: "flops < 1e21".')
+    ] = None,
+    drop_highest: Annotated[int, typer.Option(help="Drop the K rows with the highest values first.")] = 0,
+    loss: Annotated[
+        str | None, typer.Option(help="mse, mse-log or huber-log; the default follows the form.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Resamples for the intervals; 0 for the analytic ones.")] = 0,
+    hold_out: Annotated[
+        str | None, typer.Option(help="`largest` or a SQL condition: predicted, not fitted.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Fit one table of points, with intervals, to a form."""
+    from pipeline.study.fit import FitRequest, run_fit
+
+    request = FitRequest(
+        table=table, form=form, value=value, x=x, params=params, tokens=tokens, flops=flops, weights=weights,
+        where=where, drop_highest=drop_highest, loss=loss, bootstrap=bootstrap, hold_out=hold_out, seed=seed,
+    )  # fmt: skip
+    print(run_fit(request, out))
+
+
+@app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml")
+def plan(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Print FLOPs, memory, hours and batch arithmetic of a training run before anything is spent."""
+    stage, loaded = _load("train", config, overrides)
+    print(stage.describe(loaded, stage.plan(loaded)))
+
+
+@app.command(epilog='Example: loglinear sample runs/gpt2-117m "The cat" --top-k 40')
+def sample(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run, a checkpoint or a Hugging Face folder.", show_default=False)
+    ],
+    prompt: Annotated[str, typer.Argument(help="The text to go on from; empty for a new document.")] = "",
+    tokens: Annotated[int, typer.Option(help="New tokens at most.")] = 100,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Sample among the k most likely.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample among the smallest set with this probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+) -> None:
+    """Continue a text, printed as it comes."""
+    from pipeline.evaluate.sample import stream
+
+    options = {
+        "max_new_tokens": tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "seed": seed,
+    }
+    for piece in stream(checkpoint, prompt, **options):
+        print(piece, end="", flush=True)
+    print()
+
+
+@app.command(epilog="Example: loglinear export runs/gpt2-117m --to exported")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A run or a checkpoint.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder.")],
+) -> None:
+    """Copy a checkpoint's model out as a folder that transformers loads."""
+    from pipeline.evaluate.export import export as run
+
+    print(run(checkpoint, to))
+
+
+@app.command(epilog="Example: loglinear report runs/quickstart")
+def report(
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A dataset, a run, a study or a quickstart.", show_default=False),
+    ],
+) -> None:
+    """Write DIR/report.html from the files that are there."""
+    from pipeline.report.page import write
+
+    print(write(directory))
+
+
+@app.command(epilog="Example: loglinear show train configs/train/gpt2-117m.yaml optim.lr=1e-3")
+def show(
+    verb: Annotated[str, typer.Argument(help=" | ".join(STAGES), show_default=False)],
+    config: ConfigFile,
+    overrides: Overrides = None,
+) -> None:
+    """Print the resolved configuration, where each value came from, and the plan."""
+    from pipeline.show import provenance
+
+    stage, loaded = _load(verb, config, overrides)
+    print(provenance(loaded, config, overrides or ()))
+    print(stage.describe(loaded, stage.plan(loaded)))
+
+
+@app.command(epilog="Example: loglinear status runs/gpt2-117m")
+def status(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A dataset, a run or a study.", show_default=False)
+    ],
+) -> None:
+    """Tell what a job does and how far it is."""
+    from pipeline.show import status as tell
+
+    print(tell(directory))
+
+
+@app.command(epilog="Example: loglinear stop runs/gpt2-117m")
+def stop(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
+) -> None:
+    """Ask a run to save a checkpoint and end; it goes on when started again."""
+    from pipeline.formats.run import Run
+
+    Run(run).request_stop()
+    print(f"{run}: will stop after the step it is at")
+
+
+@app.command(name="ls", epilog="Example: loglinear ls filters")
+def list_kinds(
+    what: Annotated[
+        str, typer.Argument(help="filters, tasks, engines, launchers, forms, models ...", show_default=False)
+    ],
+) -> None:
+    """List the choices there are, one line each."""
+    from pipeline.show import choices
+
+    print(choices(what))
+
+
+@app.command(epilog="Example: loglinear doctor")
+def doctor(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="Where data and runs would go.")
+    ] = Path(),
+) -> None:
+    """Tell what works on this machine, and the remedy for what does not."""
+    from pipeline.doctor import examine, healthy
+
+    findings = examine(directory)
+    for finding in findings:
+        print(f"{finding.status:<9}{finding.name:<18}{finding.found}")
+        if finding.remedy:
+            print(f"{'':<9}{'':<18}-> {finding.remedy}")
+    raise typer.Exit(0 if healthy(findings) else 1)
+
+
+def _stage(
+    verb: str, config: Path, overrides: list[str] | None, dry_run: bool, on: Path | None, **options: Any
+) -> None:
+    """Load, plan and run a stage; here, or as a job elsewhere."""
+    stage, loaded = _load(verb, config, overrides)
+    if dry_run:
+        from pipeline.config import dump
+
+        print(dump(loaded))
+        print(stage.describe(loaded, stage.plan(loaded)))
+    if on:
+        from pipeline.elsewhere import send
+
+        print(send(verb, loaded, options, on, dry_run))
+    elif not dry_run:
+        stage.run(loaded, stage.plan(loaded), **options)
+
+
+def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleType, Any]:
+    from pipeline.config import did_you_mean, load
+
+    if verb not in STAGES:
+        raise ConfigError(f"{verb}: no such stage{did_you_mean(verb, STAGES)}; there are {', '.join(STAGES)}")
+    stage = importlib.import_module(f"pipeline.{verb}.stage")
+    return stage, load(stage.Config, config, overrides or ())
+
+
+def _die(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)

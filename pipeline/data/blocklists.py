@@ -1,0 +1,85 @@
+"""Links that are left out before anything is fetched: lists of domains, file types and patterns kept as YAML.
+
+A list is a mapping of `domains` (a name covers its subdomains), `extensions` (of the last part of the path)
+and `patterns` (regular expressions searched in the canonical URL); see `configs/data/blocklists/`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import field_validator
+
+from pipeline.config import Schema, identity, validate
+from pipeline.errors import ConfigError
+
+
+class BlockList(Schema):
+    """The content of one block list file."""
+
+    domains: list[str] = identity([], description="host names; each covers its subdomains")
+    extensions: list[str] = identity([], description="file types without the dot")
+    patterns: list[str] = identity([], description="regular expressions searched in the canonical URL")
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: list[str]) -> list[str]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as fault:
+                raise ValueError(f"{pattern!r} is not a regular expression: {fault}") from None
+        return patterns
+
+
+class Blocked:
+    """The union of several lists, asked once per link."""
+
+    def __init__(self, lists: Sequence[BlockList]):
+        self._domains = {domain.lower().strip(".") for one in lists for domain in one.domains}
+        self._extensions = {extension.lower().lstrip(".") for one in lists for extension in one.extensions}
+        patterns = [pattern for one in lists for pattern in one.patterns]
+        self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
+
+    def reason(self, canonical_url: str) -> str | None:
+        """Return why a link is blocked (`blocked-domain`, `-extension`, `-pattern`), or None."""
+        host_start = canonical_url.index("//") + 2
+        path_start = canonical_url.index("/", host_start)
+        host = canonical_url[host_start:path_start].partition(":")[0]
+        if self._has_domain(host):
+            return "blocked-domain"
+        path = canonical_url[path_start:].partition("?")[0]
+        _, dot, extension = path.rpartition("/")[2].rpartition(".")
+        if dot and extension.lower() in self._extensions:
+            return "blocked-extension"
+        if self._pattern is not None and self._pattern.search(canonical_url):
+            return "blocked-pattern"
+        return None
+
+    def _has_domain(self, host: str) -> bool:
+        while host:
+            if host in self._domains:
+                return True
+            host = host.partition(".")[2]
+        return False
+
+
+def read_blocklists(paths: Sequence[Path]) -> Blocked:
+    """Read block list files; ConfigError names every fault of all of them."""
+    problems: list[str] = []
+    lists = []
+    for path in paths:
+        try:
+            lists.append(
+                validate(BlockList, yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
+            )
+        except OSError as fault:
+            problems.append(f"{path}: cannot be read ({fault.strerror}); see links.blocklists")
+        except yaml.YAMLError as fault:
+            problems.append(f"{path}: not valid YAML ({' '.join(str(fault).split())})")
+        except ConfigError as fault:
+            problems += fault.problems
+    if problems:
+        raise ConfigError(problems)
+    return Blocked(lists)

@@ -1,0 +1,1 @@
+"""One file per reason to drop a document."""

@@ -1,0 +1,18 @@
+"""A byte-pair encoding of the corpus's own, trained on its training split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from model.tokenizer import Tokenizer, train
+from pipeline.config import Schema, identity
+
+
+class Config(Schema):
+    """How large the vocabulary is, and how much text it is learned from."""
+
+    vocab_size: int = identity(4096, ge=257, description="ids, end of text included")
+
+    def build(self, texts: Iterable[str]) -> Tokenizer:
+        """Return the tokenizer that these texts teach."""
+        return train(texts, self.vocab_size)

@@ -1,0 +1,1 @@
+"""Checkpoints in, results with errors out."""

@@ -1,0 +1,127 @@
+"""What an evaluation asks of a model: tasks, their examples, and requests answered by replies.
+
+A task is pure: it makes requests from examples and scores from replies, and never sees the model. A scorer
+answers requests, and never sees the task. Each file of `tasks/` is one kind, with a `Config` whose `build`
+returns the task.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from model.tokenizer import Tokenizer
+from pipeline.formats.manifest import Manifest
+from pipeline.formats.shards import TokenShard, check_shard
+from pipeline.metrics import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLikelihood:
+    """Ask for the loss of `target` after `context` (both ids); if `greedy`, whether it is the likeliest."""
+
+    context: tuple[int, ...]
+    target: tuple[int, ...]
+    greedy: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Ask for up to `max_new_tokens` ids after `prompt`, drawn by `seed`; temperature 0 is greedy."""
+
+    prompt: tuple[int, ...]
+    max_new_tokens: int
+    seed: int = 0
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    stop_ids: tuple[int, ...] = ()
+
+
+Request = LogLikelihood | Generation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer: to a log-likelihood, the nats of the target's ids and `greedy`; to a generation, `ids`."""
+
+    nats: tuple[float, ...] = ()
+    greedy: bool | None = None
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One thing to be scored: its number in the task, and what the task needs to know of it."""
+
+    number: int
+    content: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A named estimate over a task's examples."""
+
+    name: str
+    estimate: Estimate
+
+
+class Task(Protocol):
+    """A set of examples with its protocol."""
+
+    name: str
+    protocol: str
+    """All that decides the figure: what is scored, context, stride, detokenizer, scoring mode."""
+    data_sha256: str
+
+    def examples(self) -> Sequence[Example]:
+        """Return the examples, the same at every call."""
+
+    def requests(self, example: Example) -> Sequence[Request]:
+        """Return what the model is asked for an example."""
+
+    def score(self, example: Example, replies: Sequence[Reply]) -> dict[str, Any]:
+        """Return the record of an example, plain JSON: what `metrics` needs and a reader wants to see."""
+
+    def metrics(self, records: Sequence[dict[str, Any]]) -> list[Metric]:
+        """Return the figures of all records."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What tasks are built from: the data, the tokenizer and context of the model to answer, limits."""
+
+    data: Path
+    tokenizer: Tokenizer
+    n_ctx: int
+    limit: int | None = None
+    seed: int = 0
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The dataset's manifest; FormatError if there is none."""
+        return Manifest.read(self.data)
+
+    def documents(self, split: str) -> Iterator[str]:
+        """Yield the texts of a split in their order, once its shards are checked."""
+        from model.tokenizer import load
+
+        self.manifest.tokens(split)  # names the splits there are
+        written_by = load(self.data)
+        for shard in self.manifest.splits[split]:
+            check_shard(self.data, shard, self.manifest.dtype)
+            content = TokenShard(self.data / shard.name, self.manifest.dtype)
+            start = 0
+            for end in content.ends.tolist():
+                yield written_by.decode(content.tokens[start : end - 1].tolist())  # without end of text
+                start = end
+
+    def split_sha256(self, split: str) -> str:
+        """Return a hash of a split's shards."""
+        self.manifest.tokens(split)
+        sums = "\n".join(shard.sha256 for shard in self.manifest.splits[split])
+        return hashlib.sha256(sums.encode()).hexdigest()

@@ -1,0 +1,147 @@
+"""A checkpoint: everything needed to go on, published whole, each file with its sum.
+
+    step-00010000/
+      model/       the weights as Hugging Face's `gpt2` lays them out
+      state/       the engine-neutral training state
+      meta.json    written last: what this is, and the BLAKE3 of every other file
+
+A directory without a readable meta.json, or with a file missing or changed, is damaged: readers name it and
+take the newest whole one.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from pipeline.errors import FormatError
+from pipeline.formats.publish import blake3_of, publishing, read_json
+
+FORMAT = 1
+META = "meta.json"
+FOLDER = "checkpoints"
+
+_NAME = re.compile(r"^step-(\d{8,})$")
+_DISCARDED = re.compile(r"^\.discarded-")
+_log = logging.getLogger("loglinear.checkpoint")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """What a checkpoint says of itself.
+
+    `skipped` lists intervals [start, end) of the stream of windows that were left out; `complete` marks the
+    end of the run's horizon; `epoch` counts the writers that the run has had; `blake3` maps each file, by its
+    path inside the checkpoint, to its sum.
+    """
+
+    step: int
+    tokens: int
+    complete: bool
+    engine: str
+    world_size: int
+    epoch: int
+    config_hash: str
+    data_hash: str
+    skipped: tuple[tuple[int, int], ...] = ()
+    blake3: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> "Meta":
+        """Return a checkpoint's meta; FormatError if it is missing, unreadable or of another format."""
+        path = checkpoint / META
+        values = read_json(path)
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}")
+        try:
+            meta = cls(**{**values, "skipped": tuple((start, end) for start, end in values["skipped"])})
+        except (KeyError, TypeError, ValueError) as fault:
+            raise FormatError(f"{path}: {fault}") from None
+        if name_of(meta.step) != checkpoint.name and _NAME.match(checkpoint.name):
+            raise FormatError(f"{path}: is of step {meta.step}, not of {checkpoint.name}")
+        return meta
+
+
+def name_of(step: int) -> str:
+    """Return the directory name of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder in the order of their steps, damaged ones included."""
+    found = [path for path in folder.iterdir() if _NAME.match(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+@contextmanager
+def writing(folder: Path, meta: Meta, before_publishing: Callable[[], None]) -> Iterator[Path]:
+    """Yield a draft for `model/` and `state/`; at the end sum its files, write meta.json and publish.
+
+    `before_publishing` may raise to keep a writer that has lost the run from publishing.
+    """
+    with publishing(folder / name_of(meta.step)) as draft:
+        draft.mkdir()
+        yield draft
+        sums = {path.relative_to(draft).as_posix(): blake3_of(path) for path in _files(draft)}
+        content = orjson.dumps(asdict(replace(meta, blake3=sums)), option=orjson.OPT_INDENT_2)
+        (draft / META).write_bytes(content)
+        before_publishing()
+
+
+def verify(checkpoint: Path) -> Meta:
+    """Return the meta of a whole checkpoint; FormatError names the first file that is missing or changed."""
+    meta = Meta.read(checkpoint)
+    for name, expected in meta.blake3.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise FormatError(f"{path}: missing")
+        if (found := blake3_of(path)) != expected:
+            raise FormatError(f"{path}: blake3 {found}, {META} says {expected}")
+    extra = {path.relative_to(checkpoint).as_posix() for path in _files(checkpoint)} - {META, *meta.blake3}
+    if extra:
+        raise FormatError(f"{checkpoint / min(extra)}: not in {META}")
+    return meta
+
+
+def newest_whole(folder: Path) -> tuple[Path, Meta] | None:
+    """Return the newest checkpoint that verifies, and its meta; damaged newer ones are named in a warning."""
+    for checkpoint in reversed(listed(folder)):
+        try:
+            return checkpoint, verify(checkpoint)
+        except (FormatError, OSError) as fault:
+            _log.warning("%s is damaged (%s); the newest whole one before it is used", checkpoint, fault)
+    return None
+
+
+def set_aside(checkpoint: Path, attempt: int) -> Path:
+    """Rename a damaged checkpoint so that its step can be written again; nothing is deleted."""
+    aside = checkpoint.with_name(f"damaged-{checkpoint.name}.attempt-{attempt:03d}")
+    return checkpoint.rename(aside)
+
+
+def retain(folder: Path, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` checkpoints and return what was removed."""
+    removed = listed(folder)[:-keep]
+    for checkpoint in removed:
+        # A half-removed directory must not look like a damaged checkpoint: rename first, remove then.
+        discarded = checkpoint.with_name(f".discarded-{checkpoint.name}")
+        shutil.rmtree(checkpoint.rename(discarded), ignore_errors=True)
+    return removed
+
+
+def remove_discarded(folder: Path) -> None:
+    """Finish removals that a kill interrupted."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _DISCARDED.match(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _files(checkpoint: Path) -> list[Path]:
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file())

@@ -1,0 +1,236 @@
+"""A run: one training's directory, with one writer at a time.
+
+config.yaml                 resolved; itself a valid config
+attempts/000.json …         one per start: plan, versions, hardware, why it ended
+metrics.jsonl               one row per logged step, validation and event
+metrics.attempt-NNN.jsonl   rows of attempt NNN beyond the checkpoint that the next one resumed from
+checkpoints/                see `pipeline.formats.checkpoint`
+exit.json                   why the last process ended, for launchers; absent while one runs
+stop                        its presence asks the process to save a checkpoint and end
+writer.json, writer.lock    who writes: host, pid and epoch
+"""
+
+import math
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from filelock import FileLock, Timeout
+
+from pipeline.errors import FormatError, StageError
+from pipeline.formats import checkpoint as checkpoints
+from pipeline.formats.publish import read_json, remove_leftovers, write_bytes, write_json, write_text
+
+_ATTEMPT = re.compile(r"^(\d{3,})\.json$")
+
+
+class Run:
+    """A run directory as readers see it; nothing needs to exist yet."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.config = directory / "config.yaml"
+        self.metrics = directory / "metrics.jsonl"
+        self.checkpoint_folder = directory / checkpoints.FOLDER
+        self.results = directory / "results"
+        self.exit = directory / "exit.json"
+        self._stop = directory / "stop"
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints in the order of their steps, damaged ones included."""
+        return checkpoints.listed(self.checkpoint_folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the newest checkpoint is the last of the horizon and none of its files is missing."""
+        for checkpoint in reversed(self.checkpoints()):
+            try:
+                meta = checkpoints.Meta.read(checkpoint)
+            except FormatError:
+                return False
+            return meta.complete and all((checkpoint / name).is_file() for name in meta.blake3)
+        return False
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl; a last line torn by a kill is left out."""
+        return _rows(self.metrics)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Return what each start of the run wrote down about itself, oldest first."""
+        folder = self.directory / "attempts"
+        names = sorted(path for path in folder.glob("*.json") if _ATTEMPT.match(path.name))
+        return [read_json(path) for path in names]
+
+    def request_stop(self) -> None:
+        """Ask the process that trains this run to save a checkpoint and end."""
+        if not self.config.is_file():
+            raise StageError(f"{self.directory}: no run is here (it has no config.yaml)")
+        self._stop.touch()
+
+    def stop_requested(self, since: float = 0.0) -> bool:
+        """Tell whether a stop was asked for after a time (seconds since 1970)."""
+        try:
+            return self._stop.stat().st_mtime >= since
+        except FileNotFoundError:
+            return False
+
+    def clear_stop(self) -> None:
+        """Forget a request to stop that was honoured."""
+        self._stop.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator["RunWriter"]:
+    """Hold a run for writing; StageError names the process that has it, if one does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / "writer.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StageError(
+            f"{directory}: {_holder(directory)} is writing this run; stop it first, or wait"
+        ) from None
+    try:
+        writer = RunWriter(directory)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    finally:
+        lock.release()
+
+
+class RunWriter(Run):
+    """A run directory as its one writer sees it; made by `writing`."""
+
+    def __init__(self, directory: Path):
+        super().__init__(directory)
+        self._writer = directory / "writer.json"
+        self.epoch = 1 + (read_json(self._writer)["epoch"] if self._writer.is_file() else 0)
+        identity = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "epoch": self.epoch,
+            "started": time.time(),
+        }
+        write_json(self._writer, identity)
+        remove_leftovers(directory)
+        checkpoints.remove_discarded(self.checkpoint_folder)
+        self.exit.unlink(missing_ok=True)
+        self.attempt = self._next_attempt()
+        self._rows: Any = None
+
+    def write_config(self, text: str) -> None:
+        """Replace config.yaml."""
+        write_text(self.config, text)
+
+    def check_epoch(self) -> None:
+        """Raise StageError if another writer has taken the run: a lock can be lost on a shared file system."""
+        found = read_json(self._writer)
+        if found["epoch"] != self.epoch:
+            raise StageError(
+                f"{self.directory}: {_holder(self.directory)} took this run over; nothing was published"
+            )
+
+    def newest_whole(self) -> tuple[Path, checkpoints.Meta] | None:
+        """Return the newest whole checkpoint; damaged newer ones are named and renamed out of the way."""
+        newest = checkpoints.newest_whole(self.checkpoint_folder)
+        for checkpoint in self.checkpoints():
+            if newest is None or checkpoint.name > newest[0].name:
+                checkpoints.set_aside(checkpoint, self.attempt)
+        return newest
+
+    def rewind(self, step: int) -> None:
+        """Move the rows beyond a step, which will be written again, to the file of the attempt before."""
+        if not self.metrics.is_file():
+            return
+        rows = self.rows()
+        kept = [row for row in rows if row.get("step", 0) <= step]
+        whole = b"".join(map(_line, kept))
+        if whole == self.metrics.read_bytes():
+            return
+        beyond = b"".join(_line(row) for row in rows if row.get("step", 0) > step)
+        if beyond:
+            write_bytes(self.directory / f"metrics.attempt-{max(self.attempt - 1, 0):03d}.jsonl", beyond)
+        write_bytes(self.metrics, whole)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row to metrics.jsonl; a number that is not finite becomes null, and an event says so."""
+        odd = {
+            key: value for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)
+        }
+        lines = _line(row)
+        if odd:
+            values = {key: str(value) for key, value in odd.items()}
+            lines += _line({"step": row.get("step", 0), "event": "non-finite", "values": values})
+        if self._rows is None:
+            self._rows = self.metrics.open("ab", buffering=0)
+        self._rows.write(lines)
+
+    def publishing_checkpoint(self, meta: checkpoints.Meta) -> AbstractContextManager[Path]:
+        """Yield a draft with room for `model/` and `state/`, published at the end if the run is still ours."""
+        if self._rows is not None:
+            os.fsync(self._rows.fileno())  # the rows up to a checkpoint must not be younger than it
+        return checkpoints.writing(self.checkpoint_folder, meta, self.check_epoch)
+
+    def retain(self, keep: int) -> None:
+        """Remove all but the newest `keep` checkpoints."""
+        checkpoints.retain(self.checkpoint_folder, keep)
+
+    def begin_attempt(self, record: Mapping[str, Any]) -> None:
+        """Write down how this start looks."""
+        self._record = {"attempt": self.attempt, **record, "ended": None}
+        write_json(self._attempt_file, self._record)
+
+    def end_attempt(self, reason: str, **details: Any) -> None:
+        """Write down why this attempt ended; a killed one keeps `ended: null`."""
+        self._record = {**self._record, "ended": {"reason": reason, "time": time.time(), **details}}
+        write_json(self._attempt_file, self._record)
+
+    def write_exit(self, reason: str, code: int, **details: Any) -> None:
+        """Leave word for the launcher: the reason and the exit code that the job should have."""
+        write_json(self.exit, {"reason": reason, "exit_code": code, "epoch": self.epoch, **details})
+
+    def close(self) -> None:
+        """Let go of the open files."""
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
+
+    @property
+    def _attempt_file(self) -> Path:
+        return self.directory / "attempts" / f"{self.attempt:03d}.json"
+
+    def _next_attempt(self) -> int:
+        found = [_ATTEMPT.match(path.name) for path in (self.directory / "attempts").glob("*.json")]
+        return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(orjson.loads(line))
+        except orjson.JSONDecodeError as fault:
+            if number < len(lines):
+                raise FormatError(
+                    f"{path}:{number}: not valid JSON ({fault.msg}); restore or remove the line"
+                ) from None
+    return rows
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _holder(directory: Path) -> str:
+    path = directory / "writer.json"
+    found = read_json(path) if path.is_file() else {}
+    return f"process {found.get('pid', '?')} on {found.get('host', '?')} (epoch {found.get('epoch', '?')})"

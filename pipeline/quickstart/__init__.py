@@ -1,0 +1,1 @@
+"""The whole road on one machine: pages, links, corpus, ladder, report."""

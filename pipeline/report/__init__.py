@@ -1,0 +1,1 @@
+"""HTML pages from the files that the stages leave."""

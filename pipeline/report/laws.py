@@ -1,0 +1,35 @@
+"""The laws of a study as the report draws and writes them, from the coefficients in fits/*.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+Coefficients = Mapping[str, float]
+
+FORMULAS = {
+    "log-linear": "a + b·log₁₀ x",
+    "power": "A·x^(−alpha)",
+    "offset-power": "E + A·x^(−alpha)",
+}
+
+
+def value(form: str, coefficients: Coefficients, x: float) -> float | None:
+    """Return a law's value at x; None if it is no function of one abscissa, or its fit gave no numbers."""
+    if form not in FORMULAS or any(number is None for number in coefficients.values()):
+        return None
+    if form == "log-linear":
+        return coefficients["a"] + coefficients["b"] * math.log10(x)
+    return float(coefficients.get("E", 0.0) + coefficients["A"] * x ** -coefficients["alpha"])
+
+
+def spaced(low: float, high: float, count: int = 60) -> list[float]:
+    """Return numbers from low to high, evenly spread over their logarithms."""
+    step = (math.log(high) - math.log(low)) / (count - 1)
+    return [math.exp(math.log(low) + step * n) for n in range(count)]
+
+
+def line(form: str, coefficients: Coefficients, xs: Sequence[float]) -> list[float]:
+    """Return a law's values at several x; nothing where it has none."""
+    values = [value(form, coefficients, x) for x in xs]
+    return [number for number in values if number is not None] if None not in values else []

@@ -1,0 +1,96 @@
+"""How numbers are shown: the same everywhere, units spelled out, and a missing one as missing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+MISSING = "missing"
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+_SPACE = "\u00a0"  # no line ends between a number and its unit
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is not there: None, NaN or infinite."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def count(value: Any) -> str:
+    """Return a whole number with separators: 1,234,567."""
+    return MISSING if is_missing(value) else _signed(f"{value:,.0f}")
+
+
+def short(value: Any) -> str:
+    """Return a count for axes and labels: 850, 20k, 1.2M."""
+    if is_missing(value):
+        return MISSING
+    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * unit:
+            return _signed(f"{value / unit:.3g}{name}")
+    return _signed(f"{value:.3g}")
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a number with so many significant digits, whole parts in full, tiny ones as powers of ten."""
+    if is_missing(value):
+        return MISSING
+    if isinstance(value, int):
+        return count(value)
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+        return f"{_signed(mantissa)}{_SPACE}×{_SPACE}10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    places = 0 if not value else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return _signed(f"{value:,.{places}f}")
+
+
+def fixed(value: Any, places: int = 3) -> str:
+    """Return a number with so many places, for columns that are read downwards."""
+    return MISSING if is_missing(value) else _signed(f"{value:,.{places}f}")
+
+
+def measured(value: Any, stderr: Any, places: int = 3) -> str:
+    """Return a measurement and its standard error: 2.412 ± 0.013."""
+    if is_missing(value) or is_missing(stderr):
+        return fixed(value, places)
+    return f"{fixed(value, places)}{_SPACE}±{_SPACE}{fixed(stderr, places)}"
+
+
+def percent(value: Any, places: int = 1) -> str:
+    """Return a share as a percentage."""
+    return MISSING if is_missing(value) else f"{fixed(100 * value, places)}{_SPACE}%"
+
+
+def size(value: Any) -> str:
+    """Return bytes in decimal units: 3.2 MB."""
+    if is_missing(value):
+        return MISSING
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g}{_SPACE}{name}"
+    return f"{value:.0f}{_SPACE}B"
+
+
+def duration(value: Any) -> str:
+    """Return seconds as people say them: 0.42 s, 2 min 20 s, 3 h 05 min."""
+    if is_missing(value):
+        return MISSING
+    if value < 9.95:
+        return f"{value:.2g}{_SPACE}s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{_SPACE}s"
+    if whole < 3600:
+        return f"{whole // 60}{_SPACE}min{_SPACE}{whole % 60:02d}{_SPACE}s"
+    return f"{whole // 3600}{_SPACE}h{_SPACE}{whole % 3600 // 60:02d}{_SPACE}min"
+
+
+def interval(ends: Any, digits: int = 4) -> str:
+    """Return an interval; an end that is unknown or unbounded is said to be."""
+    if ends is None:
+        return MISSING
+    low, high = (("unbounded" if is_missing(end) else number(end, digits)) for end in ends)
+    return f"{low} to {high}"
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "−")

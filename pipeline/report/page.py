@@ -1,0 +1,103 @@
+"""Writes DIR/report.html, one file that needs no other, from what a dataset, run, study or quickstart has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pipeline.formats.publish import write_text
+from pipeline.report import (
+    commands,
+    corpus,
+    curves,
+    environment,
+    evaluation,
+    examples,
+    fits,
+    funnel,
+    numbers,
+    palette,
+    parity,
+    rates,
+    result,
+    samples,
+    summary,
+)
+from pipeline.report.section import Section
+from pipeline.report.sources import Sources, find
+
+NAME = "report.html"
+
+_DATA = (funnel.section, examples.section, corpus.section)
+_END = (environment.section, commands.section)
+SECTIONS: Mapping[str, tuple[Callable[[Sources], Section], ...]] = {
+    "dataset": (*_DATA, commands.section),
+    "run": (curves.section, evaluation.section, samples.section, *_END),
+    "study": (
+        result.section, fits.section, evaluation.section, curves.section, rates.section, samples.section,
+        *_END,
+    ),
+    "quickstart": (
+        result.section, fits.section, evaluation.section, curves.section, samples.section, *_DATA,
+        rates.section, parity.section, *_END,
+    ),
+}  # fmt: skip
+
+
+def write(directory: Path) -> Path:
+    """Write the report of a directory and return its path; ConfigError if there is nothing to report on."""
+    sources = find(directory)
+    path = directory / NAME
+    write_text(path, render(sources))
+    return path
+
+
+def render(sources: Sources) -> str:
+    """Return the page; the same files give the same bytes."""
+    templates = _templates()
+    kind, headline = summary.title(sources)
+    parts = [_part(templates, build(sources)) for build in SECTIONS[sources.kind]]
+    return templates.get_template("page.html.j2").render(
+        kind=kind,
+        headline=headline,
+        sentences=summary.sentences(sources),
+        parts=parts,
+        light=Markup(palette.variables("light")),
+        dark=Markup(palette.variables("dark")),
+    )
+
+
+def code_spans(text: str) -> Markup:
+    """Return escaped text with what stands between backticks as code."""
+    parts = text.split("`")
+    marked = (
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts)
+    )
+    return Markup("").join(marked)
+
+
+def _part(templates: Environment, section: Section) -> dict[str, Any]:
+    body = None if section.remedy else Markup(templates.get_template(section.template).render(section.values))  # noqa: S704
+    return {
+        "name": section.name,
+        "title": section.title,
+        "remedy": section.remedy[:1].upper() + section.remedy[1:],
+        "body": body,
+    }
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["code_spans"] = code_spans
+    templates.globals["missing"] = numbers.MISSING
+    return templates

@@ -1,0 +1,100 @@
+"""What the reader should know who reads no further: at most three sentences, the result first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.formats.manifest import Manifest
+from pipeline.report import numbers
+from pipeline.report.curves import size_label
+from pipeline.report.evaluation import words
+from pipeline.report.funnel import units
+from pipeline.report.sources import Sources, Study
+
+TITLES = {"dataset": "Dataset", "run": "Training run", "study": "Scaling study", "quickstart": "Quickstart"}
+HEADLINES = {"quickstart": "From links to a scaling law"}
+
+
+def title(sources: Sources) -> tuple[str, str]:
+    """Return the kind of report and its headline."""
+    return TITLES[sources.kind], HEADLINES.get(sources.kind, sources.root.resolve().name)
+
+
+def sentences(sources: Sources) -> list[str]:
+    """Return the sentences that the files support."""
+    said = []
+    if sources.study and sources.study.verdict and not sources.study.is_sweep:
+        said += [_prediction(sources.study.verdict), _ladder(sources.study)]
+    elif sources.study and sources.study.is_sweep:
+        said += [f"{line}." for line in sources.study.verdict["summary"][:2]]
+    elif sources.study:
+        said.append("The study is not finished: there is no verdict yet.")
+    if sources.kind == "run":
+        said.append(_run(sources))
+    if sources.dataset:
+        said.append(_dataset(Manifest.read(sources.dataset), sources))
+    return [sentence for sentence in said if sentence]
+
+
+def _prediction(verdict: Mapping[str, Any]) -> str:
+    held = verdict.get("held_out")
+    if not held:
+        return ""
+    when = (
+        "before it was trained" if held["predicted_before_training"] else "but only after it had been trained"
+    )
+    noises = held.get("error_in_noise")
+    distance = "" if numbers.is_missing(noises) else f", {noises:.1f} times the scatter of one run away"
+    interval = (
+        ""
+        if numbers.is_missing(held["low"])
+        else f" (95 % interval {numbers.interval((held['low'], held['high']))})"
+    )
+    outcome = "met" if verdict.get("passed") else "not met"
+    return (
+        f"The {held['form']} law of the smaller models predicted {numbers.number(held['predicted'])}"
+        f"{interval} {words(verdict['metric'])} for the largest, {when}; it scored "
+        f"{numbers.number(held['observed'])}{distance}, and the success rule set beforehand was {outcome}."
+    )
+
+
+def _ladder(study: Study) -> str:
+    sizes = study.verdict.get("sizes") or []
+    if len(sizes) < 2:
+        return ""
+    first, last = sizes[0], sizes[-1]
+    low, high = first["params_non_embedding"], last["params_non_embedding"]
+    runs = sum(len(size["values"]) for size in sizes)
+    steps, wrong = len(sizes) - 1, len(study.verdict["inversions"])
+    return (
+        f"The ladder has {len(sizes)} sizes from {numbers.short(low)} to {numbers.short(high)} non-embedding "
+        f"parameters ({math.log10(high / low):.1f} decades, {runs} runs of {numbers.short(last['tokens'])} "
+        f"tokens), and larger was better in {steps - wrong} of {steps} steps."
+    )
+
+
+def _run(sources: Sources) -> str:
+    trained = sources.runs[0]
+    rows = [row for row in trained.run.rows() if not numbers.is_missing(row.get("validation_loss"))]
+    state = "finished" if trained.run.finished else "unfinished"
+    size = f"A model of {numbers.count(trained.params)} parameters ({size_label(trained)})"
+    if not rows:
+        return f"{size}, {state}; no validation loss yet."
+    last = rows[-1]
+    loss = numbers.measured(last["validation_loss"], last.get("validation_stderr"))
+    return f"{size}, {state}: validation loss {loss} after {numbers.count(last.get('tokens'))} tokens."
+
+
+def _dataset(manifest: Manifest, sources: Sources) -> str:
+    documents = sum(shard.documents for shards in manifest.splits.values() for shard in shards)
+    tokens = sum(manifest.tokens(split) for split in manifest.splits)
+    kept = f"{numbers.count(documents)} documents, {numbers.short(tokens)} tokens"
+    total = (sources.extra("environment.json") or {}).get("total_seconds")
+    took = "" if numbers.is_missing(total) else f"; everything on this page took {numbers.duration(total)}"
+    if not manifest.phases:
+        return f"The corpus holds {kept}{took}."
+    first = manifest.phases[0]
+    whole = f"{numbers.count(first['documents_in'])} {units(first)[0]}"
+    return f"The corpus was made from {whole} and kept {kept}{took}."

@@ -1,0 +1,1 @@
+"""Scaling studies: a ladder of runs planned, trained through `launch`, read back, fitted and judged."""

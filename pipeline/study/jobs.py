@@ -1,0 +1,117 @@
+"""The jobs of a study: configurations for `loglinear train` and `loglinear evaluate`, and what they left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from launch.launcher import Job
+from pipeline.errors import StageError
+from pipeline.formats.publish import write_text
+from pipeline.formats.results import Result, Results
+from pipeline.formats.run import Run
+from pipeline.study.pool import Chain, Step
+
+ORPHAN_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """Where the study lies and what all its jobs share."""
+
+    out: Path
+    data: Path
+    evaluate: Mapping[str, Any] | None
+    environment: Mapping[str, str]
+
+    @property
+    def records(self) -> Path:
+        """Where the pool writes what became of each job."""
+        return self.out / "jobs"
+
+    def run(self, name: str, folder: str = "runs") -> Run:
+        """Return the directory of a run."""
+        return Run(self.out / folder / name)
+
+    def chain(
+        self, name: str, train: Mapping[str, Any], *, folder: str = "runs", seconds: float = 1.0
+    ) -> Chain:
+        """Return the training of a run and, where results come from an evaluation, its evaluation."""
+        run = self.run(name, folder)
+        steps = [Step(make=lambda: self._train_job(name, train, folder), is_done=lambda: run.finished)]
+        if self.evaluate is not None:
+            steps.append(
+                Step(make=lambda: self._evaluate_job(name, folder), is_done=lambda: bool(results(run)))
+            )
+        return Chain(name=name, steps=tuple(steps), seconds=seconds)
+
+    def _train_job(self, name: str, train: Mapping[str, Any], folder: str) -> Job:
+        run = self.run(name, folder)
+        end_orphan(run)
+        config = {**train, "out": str(run.directory), "data": str(self.data)}
+        return self._job("train", f"{folder}-{name}-train", config)
+
+    def _evaluate_job(self, name: str, folder: str) -> Job:
+        run = self.run(name, folder)
+        assert self.evaluate is not None
+        config = {
+            "suite": "study",
+            **self.evaluate,
+            "checkpoint": str(run.checkpoints()[-1]),
+            "data": str(self.data),
+        }
+        return self._job("evaluate", f"{folder}-{name}-evaluate", config)
+
+    def _job(self, verb: str, name: str, config: Mapping[str, Any]) -> Job:
+        path = self.out / "configs" / f"{name}.yaml"
+        write_text(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        return Job(name=name, argv=(verb, str(path)), directory=self.out, environment=dict(self.environment))
+
+
+def train_record(name: str, folder: str = "runs") -> str:
+    """Return the name under which the pool records a run's training."""
+    return f"{folder}-{name}-train"
+
+
+def evaluate_record(name: str, folder: str = "runs") -> str:
+    """Return the name under which the pool records a run's evaluation."""
+    return f"{folder}-{name}-evaluate"
+
+
+def end_orphan(run: Run) -> None:
+    """End the process that a killed study left writing this run; it saves a checkpoint first."""
+    path = run.directory / "writer.lock"
+    if not path.is_file():
+        return
+    lock, until, asked = FileLock(path), time.monotonic() + ORPHAN_SECONDS, False
+    while time.monotonic() < until:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not asked and run.config.is_file():
+                run.request_stop()
+                asked = True
+            time.sleep(0.5)
+            continue
+        lock.release()
+        run.clear_stop()
+        return
+    raise StageError(
+        f"{run.directory}: another process still writes this run after {ORPHAN_SECONDS:.0f} s; stop it"
+    )
+
+
+def results(run: Run) -> list[Result]:
+    """Return the results of a run's last checkpoint; empty where it was not evaluated."""
+    checkpoints = run.checkpoints()
+    if not checkpoints:
+        return []
+    suites = [Results.read(path) for path in sorted(run.results.glob("*/*.json"))]
+    wanted = checkpoints[-1].name
+    return [result for suite in suites if Path(suite.checkpoint).name == wanted for result in suite.results]

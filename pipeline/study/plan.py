@@ -1,0 +1,249 @@
+"""What a study will train: sizes, seeds, learning rates, tokens and cost. Arithmetic only.
+
+Every measured number a plan rests on is inside it, so the plan of a study that was interrupted never changes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from model.config import FlopsFormula, GPTConfig, flops_per_token, parameters, parameters_non_embedding
+from pipeline.config import identity_hash
+from pipeline.errors import ConfigError, FormatError
+from pipeline.formats.publish import read_json
+
+FORMAT = 1
+FLOPS_FORMULA: FlopsFormula = "6N_matmul + 6LdT"
+# What a training configuration may say about how it is carried out without becoming another run.
+EXECUTION_KEYS = (
+    "out",
+    "data",
+    "engine",
+    "micro_batch_sequences",
+    "trackers",
+    "log_every_steps",
+    "checkpoint",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """How fast a size trains here; `threads` is what its job was given."""
+
+    tokens_per_second: float
+    start_seconds: float
+    evaluate_seconds: float
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One training of the study."""
+
+    name: str
+    rung: str
+    arm: str
+    seed: int
+    is_largest: bool
+    params: int
+    params_non_embedding: int
+    lr: float
+    tokens: int
+    unique_tokens: int
+    batch_tokens: int
+    flops: float
+    estimated_seconds: float | None
+    config_hash: str
+    train: dict[str, Any]
+
+    @property
+    def epochs(self) -> float:
+        """How often the run sees each training token."""
+        return self.tokens / self.unique_tokens
+
+    @property
+    def tokens_per_parameter(self) -> float:
+        """Training tokens for each non-embedding parameter."""
+        return self.tokens / self.params_non_embedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All runs of a study and the rule it will be judged by, fixed before anything is trained."""
+
+    config_hash: str
+    identity: Any
+    data_hash: str
+    created: str
+    train_tokens: int
+    processes: int
+    threads: int
+    success: dict[str, Any]
+    measurements: dict[str, Measurement]
+    runs: tuple[PlannedRun, ...]
+    flops_formula: str = FLOPS_FORMULA
+    format: int = FORMAT
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """How long the study takes: the sizes below the largest side by side, then the largest."""
+        parts = ([r for r in self.runs if not r.is_largest], [r for r in self.runs if r.is_largest])
+        times = [[r.estimated_seconds for r in part] for part in parts]
+        if any(seconds is None for part in times for seconds in part):
+            return None
+        return sum(makespan([s for s in part if s is not None], self.processes) for part in times)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of plan.json."""
+        values = asdict(self)
+        for run, described in zip(self.runs, values["runs"], strict=True):
+            described |= {"epochs": run.epochs, "tokens_per_parameter": run.tokens_per_parameter}
+        return values | {"estimated_seconds": self.estimated_seconds}
+
+
+def read(path: Path) -> Plan:
+    """Return the plan of a study; FormatError if the file is of another format."""
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise FormatError(f"{path}: not a plan of format {FORMAT}; start the study in a new directory")
+    values.pop("estimated_seconds", None)
+    derived = {"epochs", "tokens_per_parameter"}
+    try:
+        values["runs"] = tuple(
+            PlannedRun(**{key: value for key, value in run.items() if key not in derived})
+            for run in values["runs"]
+        )
+        values["measurements"] = {name: Measurement(**one) for name, one in values["measurements"].items()}
+        return Plan(**values)
+    except (KeyError, TypeError) as fault:
+        raise FormatError(f"{path}: {fault}; start the study in a new directory") from None
+
+
+def learning_rate(width: int, *, base: float, base_width: int, exponent: float) -> float:
+    """Return base * (width / base_width)^exponent, to four digits so that a run's name is stable."""
+    return float(f"{base * (width / base_width) ** exponent:.4g}")
+
+
+def makespan(seconds: Sequence[float], processes: int) -> float:
+    """Return when the last of these jobs ends if each free process takes the longest one left."""
+    ends = [0.0] * processes
+    for job in sorted(seconds, reverse=True):
+        heapq.heappush(ends, heapq.heappop(ends) + job)
+    return max(ends)
+
+
+def tokens_within(
+    seconds: float, groups: Sequence[Sequence[Measurement]], processes: int, batch_tokens: int
+) -> int:
+    """Return the most tokens per run, in whole batches, with which all groups of runs, in turn, end in time.
+
+    ConfigError where not even ten batches fit.
+    """
+
+    def duration(tokens: int) -> float:
+        return sum(
+            makespan([run_seconds(one, tokens) for one in group], processes) for group in groups if group
+        )
+
+    # Durations grow with the tokens, so halving finds the answer; the bound takes only training to take time.
+    fastest = max(one.tokens_per_second for group in groups for one in group)
+    low, high = 0, math.ceil(seconds * fastest / batch_tokens) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if duration(middle * batch_tokens) <= seconds else (low, middle)
+    if low < 10:
+        fixed = duration(0)
+        raise ConfigError(
+            f"tokens.seconds: {seconds:g} s are too few: starting and evaluating the runs takes {fixed:.0f} "
+            f"s and ten steps {duration(10 * batch_tokens):.0f} s; give more time or fewer runs"
+        )
+    return low * batch_tokens
+
+
+def run_seconds(measured: Measurement, tokens: int) -> float:
+    """Return how long a run of so many tokens takes, from start to its evaluation."""
+    return measured.start_seconds + tokens / measured.tokens_per_second + measured.evaluate_seconds
+
+
+def complete(
+    base: Mapping[str, Any],
+    *,
+    model: Mapping[str, int],
+    seed: int,
+    lr: float,
+    tokens: int,
+    warmup_fraction: float,
+) -> dict[str, Any]:
+    """Return the training configuration of one run: the base with what the study decides."""
+    batch = int(base["global_batch_tokens"])
+    warmup = max(batch, round(tokens * warmup_fraction / batch) * batch)
+    return {
+        **base,
+        "model": {**base.get("model", {}), **model},
+        "optim": {**base.get("optim", {}), "lr": lr},
+        "schedule": {**base.get("schedule", {}), "warmup_tokens": warmup},
+        "seed": seed,
+        "train_tokens": tokens,
+    }
+
+
+def describe_run(
+    train: dict[str, Any], shape: GPTConfig, *, rung: str, arm: str, data_hash: str, unique_tokens: int
+) -> PlannedRun:
+    """Return the planned run of a completed training configuration; its name ends in its identity's hash."""
+    decisive = {key: value for key, value in train.items() if key not in EXECUTION_KEYS}
+    config_hash = identity_hash(decisive, data=data_hash)
+    sequence_tokens = int(train.get("sequence_tokens") or shape.n_ctx)
+    parts = [rung, *([arm] if arm else []), f"s{train['seed']}", config_hash[:8]]
+    return PlannedRun(
+        name="-".join(parts),
+        rung=rung,
+        arm=arm,
+        seed=int(train["seed"]),
+        is_largest=False,
+        params=parameters(shape),
+        params_non_embedding=parameters_non_embedding(shape),
+        lr=float(train["optim"]["lr"]),
+        tokens=int(train["train_tokens"]),
+        unique_tokens=min(unique_tokens, int(train["train_tokens"])),
+        batch_tokens=int(train["global_batch_tokens"]),
+        flops=float(flops_per_token(shape, sequence_tokens, FLOPS_FORMULA)) * int(train["train_tokens"]),
+        estimated_seconds=None,
+        config_hash=config_hash,
+        train=train,
+    )
+
+
+def mark_largest(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
+    """Return the runs, those of the size with the most non-embedding parameters marked as held back."""
+    most = max(run.params_non_embedding for run in runs)
+    return tuple(replace(run, is_largest=run.params_non_embedding == most) for run in runs)
+
+
+def table(plan: Plan) -> list[str]:
+    """Return the plan as lines for people: one per size, then what is costly or repeated."""
+    lines = [
+        f"{'run':<34}{'non-embedding':>14}{'all':>12}{'lr':>10}{'tokens':>13}{'tokens/param':>14}{'epochs':>8}{'s':>7}"
+    ]
+    for run in plan.runs:
+        seconds = f"{run.estimated_seconds:.0f}" if run.estimated_seconds is not None else "?"
+        lines.append(
+            f"{run.name:<34}{run.params_non_embedding:>14,}{run.params:>12,}{run.lr:>10.3g}{run.tokens:>13,}"
+            f"{run.tokens_per_parameter:>14.1f}{run.epochs:>8.2f}{seconds:>7}"
+        )
+    repeated = [run for run in plan.runs if run.epochs > 1.005]
+    lines.append(
+        f"{len(plan.runs)} runs, {sum(run.flops for run in plan.runs):.3g} FLOPs ({plan.flops_formula}), "
+        f"{plan.processes} side by side with {plan.threads} thread(s) each"
+        + (f", about {plan.estimated_seconds:.0f} s" if plan.estimated_seconds is not None else "")
+    )
+    if repeated:
+        lines.append(
+            f"{len(repeated)} runs see the training tokens repeatedly, up to {repeated[-1].epochs:.2f} times"
+        )
+    return lines

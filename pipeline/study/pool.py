@@ -1,0 +1,179 @@
+"""Runs chains of jobs side by side: longest first, finished ones skipped, failed ones tried again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from launch.launcher import Job, Launcher, Submission
+from pipeline import log
+from pipeline.errors import StageError, Stopped
+from pipeline.formats.publish import read_json, write_json
+from pipeline.study.plan import makespan
+
+POLL_SECONDS = 0.05
+MOST_FAILURES = 2  # of one job in one start of the study; the next start tries again
+LOG_LINES = 12
+BAD_INPUT = 2  # the exit code after which trying again is of no use
+LOG = logging.getLogger("loglinear.study")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One job of a chain, made when its turn comes, and the question whether its result is there."""
+
+    make: Callable[[], Job]
+    is_done: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """Jobs that follow each other in one process, for one run."""
+
+    name: str
+    steps: tuple[Step, ...]
+    seconds: float = 1.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every result is there."""
+        return all(step.is_done() for step in self.steps)
+
+
+@dataclass(kw_only=True)
+class _Running:
+    chain: Chain
+    submission: Submission
+    job: Job
+    step: Step
+    started: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """A number of processes that work through chains; what happened is recorded in `records`/NAME.json."""
+
+    def __init__(self, launcher: Launcher, processes: int, records: Path):
+        self._launcher, self._processes, self._records = launcher, processes, records
+        self._failures: dict[str, int] = {}
+        self._broken: dict[str, str] = {}
+        self._stopping = False
+
+    def run(self, chains: Sequence[Chain], description: str) -> None:
+        """Finish all chains; StageError shows the end of the log of those that failed."""
+        waiting = sorted((c for c in chains if not c.is_done), key=lambda c: -c.seconds)
+        if not waiting:
+            return
+        with self._signals(), log.progress(description, total=len(chains), unit="runs") as shown:
+            shown.advance(len(chains) - len(waiting))
+            running: list[_Running] = []
+            while (waiting or running) and not self._stopping:
+                while waiting and len(running) < self._processes:
+                    running.append(self._start(waiting.pop(0)))
+                ended = [one for one in running if one.submission.poll() is not None]
+                for one in ended:
+                    running.remove(one)
+                    following = self._after(one)
+                    if following is not None:
+                        running.append(following)
+                    else:
+                        shown.advance()
+                left = self._seconds_left(waiting, running)
+                shown.note(f"{', '.join(one.chain.name for one in running)}; about {left:.0f} s left")
+                time.sleep(POLL_SECONDS)
+            if self._stopping:
+                self._stop(running)
+        if self._broken:
+            raise StageError("\n".join(self._broken.values()))
+
+    def _start(self, chain: Chain) -> _Running:
+        step = next(step for step in chain.steps if not step.is_done())
+        job = step.make()
+        self._record(job, starts=1)
+        return _Running(chain=chain, step=step, job=job, submission=self._launcher.submit(job))
+
+    def _after(self, ended: _Running) -> _Running | None:
+        """Return what follows in this process: the next job, the same once more, or nothing."""
+        code = ended.submission.poll()
+        if code == 0 and ended.step.is_done():
+            self._record(ended.job, seconds=time.monotonic() - ended.started)
+            return None if ended.chain.is_done else self._start(ended.chain)
+        if self._stopping:
+            return None
+        tail = _tail(ended.job.log)
+        self._record(ended.job, failure={"exit_code": code, "time": time.time(), "log": tail})
+        self._failures[ended.job.name] = self._failures.get(ended.job.name, 0) + 1
+        reason = f"exit code {code}" if code else "exit code 0, but its result is not there"
+        message = f"{ended.job.name} failed ({reason}); the end of {ended.job.log}:\n" + "\n".join(tail)
+        if code == BAD_INPUT or self._failures[ended.job.name] >= MOST_FAILURES:
+            self._broken[ended.job.name] = f"{message}\nmend the cause and start the same command again"
+            LOG.error("%s", message)
+            return None
+        LOG.warning("%s\ntrying again", message)
+        return self._start(ended.chain)
+
+    def _stop(self, running: Sequence[_Running]) -> None:
+        LOG.info("stopping %d jobs; each saves a checkpoint first", len(running))
+        stoppers = [threading.Thread(target=one.submission.stop) for one in running]
+        for stopper in stoppers:
+            stopper.start()
+        for stopper in stoppers:
+            stopper.join()
+        raise Stopped("stopped with every run saved; the same command goes on from here")
+
+    def _seconds_left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> float:
+        now = time.monotonic()
+        rest = [max(one.chain.seconds - (now - one.started), 1.0) for one in running]
+        return makespan([*rest, *(chain.seconds for chain in waiting)], self._processes)
+
+    def _record(self, job: Job, starts: int = 0, failure: Any = None, seconds: float | None = None) -> None:
+        path = self._records / f"{job.name}.json"
+        record: dict[str, Any] = {"starts": 0, "failures": [], "seconds": None}
+        if path.is_file():
+            record = read_json(path)
+        record["starts"] += starts
+        record["failures"] += [failure] if failure else []
+        record["seconds"] = seconds if seconds is not None else record["seconds"]
+        write_json(path, record)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop that lets every job save itself."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(*_: object) -> None:
+            self._stopping = True
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def recorded_seconds(records: Path, job: str) -> float | None:
+    """Return how long a job took the last time it succeeded."""
+    path = records / f"{job}.json"
+    seconds = read_json(path)["seconds"] if path.is_file() else None
+    return float(seconds) if seconds is not None else None
+
+
+def recorded_failures(records: Path) -> dict[str, int]:
+    """Return the jobs that failed at least once, and how often."""
+    counts = {path.stem: len(read_json(path)["failures"]) for path in sorted(records.glob("*.json"))}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _tail(path: Path) -> list[str]:
+    if not path.is_file():
+        return ["(no log was written)"]
+    return path.read_bytes()[-8192:].decode(errors="replace").splitlines()[-LOG_LINES:]

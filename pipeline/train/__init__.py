@@ -1,0 +1,1 @@
+"""Pretraining: the order of data, and the stage that runs the loop."""

@@ -1,0 +1,1 @@
+"""The machine that train and finetune feed."""

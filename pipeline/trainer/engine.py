@@ -1,0 +1,165 @@
+"""The contract between a training loop and the frameworks that spread a model over processes.
+
+The seam is coarse on purpose: the engine sees all micro-batches of a step, counts targets across ranks and
+normalises every loss term by its own count, so that accumulation, clipping, skipping and sharding hide behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.trainer.optim import AdamW
+
+Precision = Literal["fp32", "bf16"]
+NO_TARGET = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process forwards at once: `inputs` (B, T) and `targets` (B, T), both int64; -100 asks for no loss."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        if device.type == "cpu":
+            return self
+        return Batch(self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class StepStats:
+    """One optimizer step over all ranks: weighted loss, gradient norm before the clip, targets counted.
+
+    `applied` is False where loss or norm was not finite and the step was therefore skipped; `grad_norm` is NaN then.
+    """
+
+    loss: float
+    grad_norm: float
+    targets: int
+    applied: bool
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One term of a loss: its sum in nats over `count` targets, and its weight in the objective."""
+
+    sum: float
+    count: int
+    weight: float
+
+
+Losses = Mapping[str, Loss]
+
+
+class Objective(Protocol):
+    """What a model is trained for: named terms, each a sum over targets that the batch alone tells the number of."""
+
+    weights: Mapping[str, float]
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return each term's number of targets in a batch."""
+
+    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return each term's loss, summed over its targets, in fp32."""
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the model's outputs for a batch."""
+
+
+class NextToken:
+    """Predict each target from the tokens up to it."""
+
+    name = "next_token"
+
+    def __init__(self) -> None:
+        self.weights = {self.name: 1.0}
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Return how many positions have a target."""
+        return {self.name: int((batch.targets != NO_TARGET).sum())}
+
+    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return the summed cross-entropy in nats."""
+        return {self.name: model(batch.inputs, batch.targets)}
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return logits (B, T, V)."""
+        logits: Tensor = model(batch.inputs)
+        return logits
+
+
+class Engine(Protocol):
+    """A model spread over this job's processes, and the means to take one optimizer step. Every method is collective."""
+
+    def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepStats:
+        """Accumulate the micro-batches, clip, and update unless loss or norm is not finite."""
+
+    def loss(self, batch: Batch) -> Losses:
+        """Return the loss terms over all ranks' batches, without training."""
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return the model's outputs for this rank's batch."""
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """Return the full-precision weights on rank 0's CPU, None elsewhere."""
+
+    def save_state(self, directory: Path) -> Pending:
+        """Write the engine-neutral training state; `wait()` on what is returned before anything is published."""
+
+    def load_state(self, directory: Path) -> None:
+        """Take over a state that any engine at any world size has written."""
+
+    def memory_bytes(self) -> int:
+        """Return the most memory that this rank's process or device has held."""
+
+    def close(self) -> None:
+        """Leave the group of processes."""
+
+
+class EngineConfig(Protocol):
+    """The `Config` of a module in `engines/`."""
+
+    def build(self, model: nn.Module, optim: AdamW, objective: Objective, precision: Precision) -> Engine:
+        """Return the engine; collective."""
+
+
+class Pending:
+    """A write that goes on in a thread; `wait` ends it and raises what went wrong."""
+
+    def __init__(self, write: Callable[[], Any]):
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(write,), name="save-state")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when everything is written."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except BaseException as failure:
+            self._failure = failure
+
+
+def weighted(sums: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, float]) -> Tensor:
+    """Return this batch's part of the objective: each term over its own count in the whole step, times its weight."""
+    parts = [sums[name] * (weights[name] / max(counts[name], 1)) for name in sums]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+
+def counted(objective: Objective, batches: Sequence[Batch]) -> dict[str, float]:
+    """Return each term's number of targets in this rank's batches."""
+    counts = [objective.counts(batch) for batch in batches]
+    return {name: float(sum(count[name] for count in counts)) for name in objective.weights}

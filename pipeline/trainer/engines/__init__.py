@@ -1,0 +1,1 @@
+"""One file per way to spread a model over processes and take a step."""

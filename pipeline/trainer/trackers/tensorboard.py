@@ -1,0 +1,40 @@
+"""TensorBoard event files in the run directory, under tensorboard/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.config import Schema
+from pipeline.errors import StageError
+from pipeline.trainer.tracker import Row, Tracked, numbers
+
+
+class Config(Schema):
+    """Nothing to choose; needs the `tensorboard` extra."""
+
+    def build(self, run: Tracked) -> TensorBoard:
+        """Open a new event file; what an earlier attempt wrote beyond the first step is hidden."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise StageError(
+                "trackers: tensorboard is not installed; pip install 'loglinear[tensorboard]'"
+            ) from None
+        folder = str(run.directory / "tensorboard")
+        return TensorBoard(SummaryWriter(folder, purge_step=run.first_step + 1))  # type: ignore[no-untyped-call]
+
+
+class TensorBoard:
+    """Rows as scalars at their step."""
+
+    def __init__(self, writer: Any):
+        self._writer = writer
+
+    def log(self, row: Row) -> None:
+        """Write the numbers of a row."""
+        for name, value in numbers(row).items():
+            self._writer.add_scalar(name, value, row["step"])
+
+    def close(self, finished: bool) -> None:  # noqa: ARG002 - an event file has no state to end with
+        """Flush and close the file."""
+        self._writer.close()

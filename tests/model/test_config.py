@@ -1,0 +1,68 @@
+"""The counts that follow from a shape, against the papers' sizes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model.config import (
+    GPTConfig,
+    describe,
+    flops_per_token,
+    parameters,
+    parameters_non_embedding,
+    training_state_bytes,
+)
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "model"
+SIZES = {
+    "gpt2-117m": (124_439_808, 85_056_000),
+    "gpt2-345m": (354_823_168, 302_311_424),
+    "gpt2-762m": (774_030_080, 708_390_400),
+    "gpt2-1542m": (1_557_611_200, 1_475_561_600),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_shipped_sizes_have_the_true_counts_of_the_papers_models(name):
+    config = GPTConfig(**yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+
+    assert (parameters(config), parameters_non_embedding(config)) == SIZES[name]
+    assert config.label == name.removeprefix("gpt2-").upper()
+
+
+@pytest.mark.parametrize(
+    ("formula", "gigaflops"),
+    [("6N", 0.746638848), ("6N_matmul + 6LdT", 0.797815296), ("6N_matmul + 12LdT", 0.8544384)],
+)
+def test_flops_of_the_smallest_gpt2_agree_with_sums_made_by_hand(formula, gigaflops):
+    config = GPTConfig(n_layer=12, n_head=12, n_embd=768)
+
+    assert flops_per_token(config, 1024, formula) == round(gigaflops * 1e9)
+
+
+def test_both_names_of_a_size_are_told():
+    named = describe(GPTConfig(n_layer=12, n_head=12, n_embd=768, label="117M"))
+
+    assert named.startswith("117M (124,439,808 parameters")
+
+
+def test_training_needs_sixteen_bytes_a_parameter():
+    config = GPTConfig(n_layer=1, n_head=1, n_embd=8, vocab_size=10, n_ctx=4)
+
+    assert training_state_bytes(config) == 16 * parameters(config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_head": 5}, "n_embd (64) must be a multiple of n_head (5)"),
+        ({"n_layer": 0}, "n_layer is 0"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_refused_with_its_value(wrong, message):
+    with pytest.raises(ValueError) as refused:
+        GPTConfig(**{"n_layer": 2, "n_head": 4, "n_embd": 64, **wrong})
+
+    assert message in str(refused.value)

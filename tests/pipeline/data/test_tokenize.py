@@ -1,0 +1,106 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.tokenizer import gpt2, load
+from pipeline.data import tokenize
+from pipeline.data.tokenize import training_sample
+from pipeline.data.tokenizers.gpt2 import Config as Gpt2
+from pipeline.data.tokenizers.train import Config as Train
+from pipeline.formats.shards import TokenShard
+from tests.pipeline.data.conftest import document, write_files
+
+TEXTS = [f"Page {number} tells of the rivers and of {'the sea and ' * (number % 5)}the hills." for number in range(40)]
+
+
+def build(folder: Path, texts: list[str] = TEXTS, files: int = 3) -> None:
+    documents = [document(f"{number}", text, split="test" if number % 10 == 0 else "train") for number, text in enumerate(texts)]
+    for split in ("train", "test"):
+        chosen = [each for each in documents if each.metadata["split"] == split]
+        write_files(folder / "in" / split, {f"{rank:05d}": chosen[rank::files] for rank in range(files)})
+
+
+def shards(folder: Path, dtype: str = "uint16") -> dict[str, TokenShard]:
+    return {path.name: TokenShard(path, dtype) for path in sorted((folder / "shards").glob("*.ds"))}
+
+
+def documents_of(shard: TokenShard) -> list[list[int]]:
+    ends = [0, *shard.ends.tolist()]
+    return [shard.tokens[start:end].tolist() for start, end in pairwise(ends)]
+
+
+def test_every_text_comes_back_in_the_order_of_ids_each_with_its_end(tmp_path: Path, phase):
+    build(tmp_path)
+
+    counts = tokenize.run(Gpt2(), 10**6, phase("tokenize"))
+
+    order = sorted(range(40), key=lambda number: document(f"{number}", "").id)
+    expected = [TEXTS[number] for number in order if number % 10]
+    found = documents_of(shards(tmp_path)["train-00000.ds"])
+    assert [gpt2().decode(ids[:-1]) for ids in found] == expected
+    assert {ids[-1] for ids in found} == {gpt2().eot_id}
+    assert (counts.documents_in, counts.documents_out) == (40, 40)
+
+
+def test_a_special_token_in_a_page_is_text(tmp_path: Path, phase):
+    build(tmp_path, ["one <|endoftext|> document", "another <|endoftext|>"])
+
+    tokenize.run(Gpt2(), 10**6, phase("tokenize"))
+
+    for shard in shards(tmp_path).values():
+        assert np.flatnonzero(shard.tokens == gpt2().eot_id).tolist() == (shard.ends - 1).tolist()
+
+
+def test_shards_are_cut_between_documents_and_lose_none(tmp_path: Path, phase):
+    build(tmp_path)
+    tokenize.run(Gpt2(), 10**6, phase("tokenize"))
+    whole = documents_of(shards(tmp_path)["train-00000.ds"])
+    build(tmp_path / "cut")
+
+    small = phase("tokenize")
+    tokenize.run(Gpt2(), 100, type(small)(**{**vars(small), "dataset": tmp_path / "cut", "work": tmp_path / "w"}))
+
+    parts = [shard for name, shard in shards(tmp_path / "cut").items() if name.startswith("train")]
+    assert len(parts) > 3
+    assert [ids for part in parts for ids in documents_of(part)] == whole
+
+
+@pytest.mark.parametrize(("files", "workers"), [(1, 1), (5, 2)])
+def test_files_and_workers_cannot_be_seen_in_the_shards(tmp_path: Path, phase, files: int, workers: int):
+    build(tmp_path, files=files)
+
+    counts = tokenize.run(Train(vocab_size=300), 200, phase("tokenize", workers=workers))
+
+    assert counts.extra["shards"][0]["sha256"] == "GOLDEN"
+
+
+def test_a_trained_tokenizer_learns_from_the_training_split_and_is_saved(tmp_path: Path, phase):
+    texts = ["xylophone " * 30 if number % 10 == 0 else "river and sea " * 30 for number in range(20)]
+    build(tmp_path, texts)
+
+    counts = tokenize.run(Train(vocab_size=262), 10**6, phase("tokenize"))
+
+    tokenizer = load(tmp_path)
+    assert tokenizer.fingerprint == counts.extra["tokenizer_fingerprint"]
+    assert (tokenizer.vocab_size, counts.extra["vocab_size"]) == (262, 262)
+    assert len(tokenizer.encode(" sea")) < len(tokenizer.encode(" xyl"))
+
+
+def test_bytes_of_text_are_counted_by_split(tmp_path: Path, phase):
+    build(tmp_path, ["äöü", "four"])
+
+    counts = tokenize.run(Gpt2(), 10**6, phase("tokenize"))
+
+    assert counts.extra["seen"]["text_bytes"] == {"test": 6, "train": 4}
+
+
+def test_the_sample_is_the_same_however_the_documents_lie_in_files(tmp_path: Path):
+    build(tmp_path / "one", files=1)
+    build(tmp_path / "many", files=7)
+
+    samples = [list(training_sample(tmp_path / name / "in" / "train", most_bytes=600)) for name in ("one", "many")]
+
+    assert samples[0] == samples[1]
+    assert 300 < sum(len(text.encode()) for text in samples[0]) <= 600

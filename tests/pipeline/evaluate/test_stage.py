@@ -1,0 +1,200 @@
+"""An evaluation from its configuration to its files: whole, killed and gone on with, repeated, refused."""
+
+import json
+
+import pytest
+
+from pipeline.config import dump, validate
+from pipeline.errors import ConfigError, FormatError, StageError
+from pipeline.evaluate import stage
+from pipeline.evaluate.scorer import Scorer
+from pipeline.evaluate.stage import Config
+from pipeline.evaluate.suite import Suite
+from pipeline.formats.results import Results, read_records
+
+TASKS = [
+    {"kind": "held_out", "split": "test"},
+    {"kind": "last_word", "split": "test", "words": 20},
+    {"kind": "samples", "split": "test", "prompt_tokens": 8, "max_new_tokens": 16},
+]
+
+
+def config(run, dataset, **values):
+    given = {"checkpoint": str(run), "data": str(dataset), "suite": "all", "tasks": TASKS, "device": "cpu"}
+    return validate(Config, {**given, **values}, "test")
+
+
+def evaluate(asked):
+    stage.run(asked, stage.plan(asked))
+
+
+def figures(path):
+    return {(result.task, result.metric): result for result in Results.read(path).results}
+
+
+def test_a_suite_leaves_figures_with_errors_and_a_record_of_every_example(run, dataset):
+    evaluate(config(run, dataset))
+    results = run / "results" / "step-00000005"
+
+    found = figures(results / "all.json")
+    assert {task for task, _ in found} == {"held_out", "last_word", "samples"}
+    assert all(result.stderr is not None and result.protocol for result in found.values())
+    for task in ("held_out", "last_word", "samples"):
+        numbers = [record["number"] for record in read_records(results / f"{task}.jsonl.zst")]
+        assert numbers == list(range(len(numbers))) and numbers
+    assert not list(results.glob(".*"))
+
+
+def test_the_loss_is_that_of_the_whole_split(run, dataset, network, setting):
+    evaluate(config(run, dataset, tasks=["held_out"]))
+
+    found = figures(run / "results" / "step-00000005" / "all.json")
+    manifest = setting.manifest
+    loss, bits = found["held_out", "loss"], found["held_out", "bits_per_byte"]
+    ratio = manifest.tokens("validation") / manifest.text_bytes["validation"] / 0.6931471805599453
+    assert bits.value == pytest.approx(loss.value * ratio)
+    assert loss.data_sha256 == setting.split_sha256("validation")
+
+
+def test_a_finished_suite_is_not_done_again(run, dataset, caplog, monkeypatch):
+    evaluate(config(run, dataset))
+    path = run / "results" / "step-00000005" / "all.json"
+    before = path.stat().st_mtime_ns
+    caplog.set_level("INFO", "loglinear")
+
+    evaluate(config(run, dataset, batch_tokens=64))
+
+    assert path.stat().st_mtime_ns == before and "finished; nothing to do" in caplog.text
+
+
+def test_other_tasks_under_the_same_name_are_refused_with_the_difference(run, dataset):
+    evaluate(config(run, dataset))
+
+    with pytest.raises(ConfigError, match=r"config\.limit: None -> 3"):
+        evaluate(config(run, dataset, limit=3))
+
+
+class StoppedError(Exception):
+    """Stands for the kill in the middle."""
+
+
+def test_a_killed_suite_goes_on_and_ends_where_it_would_have(run, dataset, tmp_path, monkeypatch):
+    evaluate(config(run, dataset, out=str(tmp_path / "whole"), batch_tokens=64))
+    answer, answered = Scorer.answer, []
+
+    def dies_on_the_third(self, requests):
+        answered.append(len(requests))
+        if len(answered) == 3:
+            raise StoppedError
+        return answer(self, requests)
+
+    monkeypatch.setattr(Scorer, "answer", dies_on_the_third)
+    with pytest.raises(StoppedError):
+        evaluate(config(run, dataset, out=str(tmp_path / "halved"), batch_tokens=64))
+    assert not (tmp_path / "halved" / "all.json").exists()
+    monkeypatch.setattr(
+        Scorer, "answer", lambda self, requests: answered.append(len(requests)) or answer(self, requests)
+    )
+    evaluate(config(run, dataset, out=str(tmp_path / "halved"), batch_tokens=64))
+
+    whole, halved = figures(tmp_path / "whole" / "all.json"), figures(tmp_path / "halved" / "all.json")
+    assert halved == whole
+    done_before_the_kill = sum(answered[:2])
+    everything = sum(answered) - answered[2]
+    assert done_before_the_kill > 0
+    assert everything == sum(
+        len(task.requests(example)) for task in _tasks(run, dataset) for example in task.examples()
+    )
+
+
+def _tasks(run, dataset):
+    from model import tokenizer as tokenizers
+    from pipeline.evaluate.task import Setting
+
+    setting = Setting(data=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
+    return [task.build(setting) for task in config(run, dataset).tasks]
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 100_000])
+def test_figures_do_not_depend_on_the_batch(run, dataset, tmp_path, batch_tokens):
+    evaluate(config(run, dataset, out=str(tmp_path / "a")))
+    evaluate(config(run, dataset, out=str(tmp_path / "b"), batch_tokens=batch_tokens))
+
+    one, other = figures(tmp_path / "a" / "all.json"), figures(tmp_path / "b" / "all.json")
+    assert {key: result.value for key, result in one.items()} == pytest.approx(
+        {key: result.value for key, result in other.items()}, rel=1e-5
+    )
+
+
+def test_two_evaluations_do_not_write_the_same_place(tmp_path):
+    with Suite(tmp_path, "all", "0123"), pytest.raises(StageError, match="another process evaluates this"):
+        Suite(tmp_path, "all", "0123").__enter__()
+
+
+def test_bf16_is_another_result_near_the_first(run, dataset, tmp_path):
+    evaluate(config(run, dataset, out=str(tmp_path / "a"), tasks=["held_out"]))
+    evaluate(config(run, dataset, out=str(tmp_path / "b"), tasks=["held_out"], precision="bf16"))
+
+    one, other = (figures(tmp_path / name / "all.json")["held_out", "loss"] for name in "ab")
+    assert (
+        other.dtype == "bf16"
+        and one.value == pytest.approx(other.value, rel=0.01)
+        and one.value != other.value
+    )
+
+
+def test_a_plan_needs_neither_checkpoint_nor_data(tmp_path):
+    asked = config(tmp_path / "none", tmp_path / "none")
+    plan = stage.plan(asked)
+
+    assert plan.config_hash is None and "held_out, last_word, samples" in stage.describe(asked, plan)
+    with pytest.raises(ConfigError, match="does not exist"):
+        stage.run(asked, plan)
+
+
+def test_a_configuration_written_out_is_the_same_when_read(run, dataset):
+    import yaml
+
+    asked = config(run, dataset)
+
+    assert validate(Config, yaml.safe_load(dump(asked)), "test") == asked
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tasks": ["held_out", {"kind": "held_out", "stride": 2}]}, "held_out asked for more than once"),
+        ({"tasks": ["lambda"]}, "there is no such kind"),
+        ({"tasks": []}, "tasks"),
+        ({"suite": "a/b"}, "suite"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(values, message, run, dataset):
+    with pytest.raises(ConfigError, match=message):
+        stage.plan(config(run, dataset, **values))
+
+
+def test_a_damaged_shard_is_named(run, dataset, tmp_path):
+    import shutil
+
+    copy = tmp_path / "data"
+    shutil.copytree(dataset, copy)
+    path = copy / "shards" / "test-00000.ds"
+    path.write_bytes(path.read_bytes()[:-2])
+
+    with pytest.raises(FormatError, match=r"test-00000\.ds"):
+        evaluate(config(run, copy))
+
+
+def test_an_unknown_split_names_those_there_are(run, dataset):
+    with pytest.raises(FormatError, match="it has test, train, validation"):
+        evaluate(config(run, dataset, tasks=[{"kind": "held_out", "split": "valid"}]))
+
+
+def test_results_of_another_version_are_not_taken_for_finished(run, dataset):
+    evaluate(config(run, dataset))
+    path = run / "results" / "step-00000005" / "all.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+
+    with pytest.raises(FormatError, match="format 2, this version reads 1"):
+        evaluate(config(run, dataset))

@@ -1,0 +1,66 @@
+"""Numbers as they are shown."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pipeline.report import numbers
+
+MISSING = [None, math.nan, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(20_000, "20k"), (999_999, "1M"), (1_200_000, "1.2M"), (850, "850"), (0.003, "0.003")],
+)
+def test_counts_on_axes_are_short(value: float, shown: str) -> None:
+    assert numbers.short(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (2.0413, "2.041"),
+        (-0.3097, "−0.3097"),
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (8.02e-4, "8.020 × 10⁻⁴"),
+        (3e15, "3.000 × 10¹⁵"),
+        (0.0, "0"),
+    ],
+)
+def test_numbers_show_their_digits(value: float, shown: str) -> None:
+    assert numbers.number(value).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.42, "0.42 s"), (9.97, "10 s"), (140, "2 min 20 s"), (3725, "1 h 02 min")]
+)
+def test_durations_are_what_people_say(seconds: float, shown: str) -> None:
+    assert numbers.duration(seconds).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize("value", MISSING)
+def test_what_is_missing_is_called_so_everywhere(value: float | None) -> None:
+    shown = [
+        show(value)
+        for show in (
+            numbers.count, numbers.short, numbers.number, numbers.fixed, numbers.percent, numbers.size,
+            numbers.duration,
+        )
+    ]  # fmt: skip
+
+    assert set(shown) == {numbers.MISSING}
+    assert numbers.measured(value, 0.1) == numbers.MISSING
+
+
+def test_a_measurement_without_an_error_has_none() -> None:
+    assert numbers.measured(2.4, None) == "2.400"
+    assert numbers.measured(2.4, 0.0126).replace("\u00a0", " ") == "2.400 ± 0.013"
+
+
+def test_an_open_interval_says_so() -> None:
+    assert numbers.interval([0.5, None]) == "0.5000 to unbounded"
+    assert numbers.interval(None) == numbers.MISSING

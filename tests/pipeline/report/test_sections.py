@@ -1,0 +1,88 @@
+"""Sections whose arithmetic is their own: histograms, curves, laws, the choice of what is shown."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import corpus, curves, examples, fits, funnel, laws, result
+from pipeline.report.sources import find, points_of
+
+
+def test_scores_fall_into_ranges_and_ranges_stay_as_they_are() -> None:
+    assert corpus.histogram({"0": 5, "1": 2, "4": 1, "12": 3})["0-1"] == 7
+    assert corpus.histogram({"0": 5, "1": 2, "4": 1, "12": 3})["11-30"] == 3
+    assert list(corpus.histogram({"11+": 9, "0-1": 1, "2": 4})) == ["0-1", "2", "11+"]
+
+
+def test_laws_are_evaluated_as_their_formulas_say() -> None:
+    assert laws.value("log-linear", {"a": 3.0, "b": -0.25}, 1e4) == pytest.approx(2.0)
+    assert laws.value("power", {"A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(2.0)
+    assert laws.value("offset-power", {"E": 1.0, "A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(3.0)
+    assert laws.value("sigmoid", {"low": 0.0}, 1.0) is None
+
+
+def test_the_drawn_law_passes_through_the_prediction_of_the_study(whole: Path) -> None:
+    choice = find(whole).study.choice  # type: ignore[union-attr]
+    found = laws.value(choice["chosen"], choice["fit"]["coefficients"], choice["prediction"]["x"])
+
+    assert found == pytest.approx(choice["prediction"]["value"], rel=1e-9)
+
+
+def test_the_largest_size_is_kept_apart_from_the_fitted_ones(whole: Path) -> None:
+    ladder = result.ladder_of(find(whole).study)  # type: ignore[arg-type]
+
+    assert ladder is not None
+    assert len(ladder.below) == 9
+    assert len(ladder.largest) == 1
+    assert min(x for x, _ in ladder.largest) > max(x for x, _ in ladder.below)
+
+
+def test_a_curve_is_thinned_by_means_and_ends_where_the_run_ended(whole: Path) -> None:
+    trained = find(whole).runs[0]
+    curve = curves.curve_of(trained)
+
+    assert curve.tokens[-1] == trained.config["train_tokens"]
+    assert len(curve.tokens) <= curves.MOST_POINTS
+    assert all(math.isfinite(loss) for loss in curve.losses)
+
+
+def test_runs_stand_from_small_to_large(whole: Path) -> None:
+    sizes = [trained.params_non_embedding or 0 for trained in find(whole).runs]
+
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 10
+
+
+def test_the_order_of_prediction_and_training_is_read_from_the_files(whole: Path) -> None:
+    sources = find(whole)
+    values = fits.section(sources).values
+
+    assert "100" not in values["order"]
+    assert values["order"].replace("\u00a0", " ").startswith("The prediction was written 1 min 40 s before")
+
+
+def test_every_drop_of_every_phase_is_listed(whole: Path) -> None:
+    table = funnel.section(find(whole)).values["reasons"]
+
+    assert ("filter", "gopher_quality.few_words", "900", "25.9\u00a0%") in table.rows
+    assert ("dedup", "repeated paragraphs (their documents stay)", "87,102", "") in table.rows
+
+
+def test_kept_documents_are_chosen_across_a_file_and_dropped_ones_by_reason(whole: Path) -> None:
+    values = examples.section(find(whole)).values
+
+    assert [document["url"].count("page") for document in values["kept"]] == [1] * 4
+    assert values["kept"][1]["url"].endswith("page7.html?<b>")
+    assert [reason for reason, _ in values["dropped"]] == ["dedup: near", "filter: gopher_quality.few_words"]
+
+
+def test_a_number_that_is_not_there_is_none_and_a_hash_stays_text(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("name,params,value,stderr,config_hash\na,12,nan,,1234567890123456\n")
+
+    assert points_of(path) == [
+        {"name": "a", "params": 12, "value": None, "stderr": None, "config_hash": "1234567890123456"}
+    ]

@@ -1,0 +1,97 @@
+"""Stands in for `loglinear train` and `loglinear evaluate` in tests of scheduling: the same arguments and
+files, but no learning. The loss follows a planted law of the model's size, with a scatter by seed.
+
+STAND_IN_DELAY holds each job for so many seconds; STAND_IN_FAIL=NAME:COUNT makes the training of a run whose
+name starts with NAME fail COUNT times; each job appends its name to the file STAND_IN_DIARY.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import yaml
+
+from model.config import GPTConfig, parameters_non_embedding
+from pipeline.formats.checkpoint import Meta
+from pipeline.formats.results import Result, Results
+from pipeline.formats.run import Run, writing
+
+
+def law(params: int, seed: int) -> float:
+    """Bits per byte of a model: a power law, and half a percent of scatter by seed."""
+    return 8.0 * params**-0.1 * (1 + 0.005 * float(np.random.default_rng([seed, params]).standard_normal()))
+
+
+def main(verb: str, path: Path, log: TextIO) -> int:
+    config = yaml.safe_load(path.read_text())
+    directory = Path(config["out"] if verb == "train" else Path(config["checkpoint"]).parents[1])
+    with Path(os.environ["STAND_IN_DIARY"]).open("a") as diary:
+        diary.write(f"{verb} {directory.parent.name}/{directory.name}\n")
+    if verb == "train" and _must_fail(directory):
+        log.write("out of luck\n")
+        return 1
+    time.sleep(float(os.environ.get("STAND_IN_DELAY", "0")))
+    _train(config, directory) if verb == "train" else _evaluate(directory)
+    return 0
+
+
+def _must_fail(directory: Path) -> bool:
+    name, _, count = os.environ.get("STAND_IN_FAIL", "").partition(":")
+    if not name or not directory.name.startswith(name):
+        return False
+    directory.mkdir(parents=True, exist_ok=True)
+    failures = directory / "failures"
+    failures.write_text(failures.read_text() + "x" if failures.exists() else "x")
+    return len(failures.read_text()) <= int(count)
+
+
+def _train(config: dict, directory: Path) -> None:
+    batch, tokens = config["global_batch_tokens"], config["train_tokens"]
+    shape = GPTConfig(**config["model"])
+    loss, steps = law(parameters_non_embedding(shape), config["seed"]), tokens // batch
+    speed = 2e8 / parameters_non_embedding(shape)
+    with writing(directory) as writer:
+        writer.write_config(yaml.safe_dump(config))
+        for step in range(1, steps + 1):
+            row = {"step": step, "tokens": step * batch, "loss": loss + 5 / step, "tokens_per_second": speed}
+            writer.append(row)
+        writer.append({"step": steps, "tokens": tokens, "validation_loss": loss, "bits_per_byte": loss * 1.5})
+        meta = Meta(
+            step=steps,
+            tokens=tokens,
+            complete=True,
+            engine="stand-in",
+            world_size=1,
+            epoch=writer.epoch,
+            config_hash="",
+            data_hash="",
+        )
+        with writer.publishing_checkpoint(meta) as draft:
+            (draft / "model").mkdir(parents=True)
+            (draft / "model" / "config.json").write_text("{}")
+
+
+def _evaluate(directory: Path) -> None:
+    run = Run(directory)
+    config = yaml.safe_load(run.config.read_text())
+    value = law(parameters_non_embedding(GPTConfig(**config["model"])), config["seed"])
+    checkpoint = run.checkpoints()[-1]
+    result = Result(
+        task="held_out",
+        metric="bits_per_byte",
+        value=value,
+        stderr=0.01,
+        num_examples=10,
+        dtype="float32",
+        data_sha256="",
+        protocol="planted",
+    )
+    suite = Results(checkpoint=str(checkpoint), weights_hash="", origin={}, results=(result,))
+    suite.write(run.results / checkpoint.name / "study.json")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.stdout))

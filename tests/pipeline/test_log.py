@@ -1,0 +1,41 @@
+import logging
+import sys
+
+import pytest
+
+from pipeline import log
+
+
+def test_lines_name_time_stage_and_level(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure()
+    logging.getLogger("loglinear.data").warning("page %d is empty", 3)
+
+    assert capsys.readouterr().err.endswith(" data       warning: page 3 is empty\n")
+
+
+def test_progress_without_a_terminal_is_plain_lines_on_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "PLAIN_SECONDS", 0.0)
+    log.configure()
+
+    with log.progress("fetch", total=4, unit="pages") as shown:
+        shown.advance()
+        shown.note("2 failed")
+
+    captured = capsys.readouterr()
+    assert "fetch: 1/4 pages in 0 s" in captured.err
+    assert "2 failed" in captured.err
+    assert captured.out == ""
+
+
+def test_progress_on_a_terminal_is_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    with log.progress("fetch", total=4, unit="pages") as shown:
+        shown.advance(4)
+        shown.note("done")
+
+    assert "fetch" in capsys.readouterr().err
