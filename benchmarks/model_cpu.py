@@ -1,7 +1,7 @@
-"""Forward and backward passes of our GPT against a plain PyTorch GPT and transformers' GPT-2, on one CPU thread.
+"""Forward and backward passes of our GPT against a plain PyTorch GPT and transformers' GPT-2, on one thread.
 
-Same weights, batch and precision (fp32), all eager. The contenders take turns, so that a busy machine slows all
-alike; each ratio is the median of the ratios of single rounds.
+Same weights, batch and precision (fp32), all eager. The contenders take turns and are timed by the process's
+own clock, so that a busy machine slows all alike; each ratio is the median of the ratios of single rounds.
 
     python benchmarks/model_cpu.py [--rounds N] [--out FILE.json]
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 THREADS = 1
-# What the launchers set: glibc else returns freed activations to the kernel at every step, which slows all alike.
+# Else glibc returns freed activations to the kernel at every step, which slows all alike.
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -39,9 +39,7 @@ def main() -> None:
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
     rows = []
-    print(
-        f"{'layers':>6} {'width':>5} {'non-embedding':>14} {'ours tokens/s':>14} {'/ plain':>8} {'/ transformers':>14}"
-    )
+    print("layers width  non-embedding  ours tokens/s  / plain / transformers")
     for shape in SHAPES:
         rows.append(measure(*shape, chosen.rounds))
         row = rows[-1]
@@ -198,11 +196,11 @@ def agree(passes: Mapping[str, Callable[[], float]]) -> None:
 
 def timed(one_pass: Callable[[], float]) -> float:
     """Return the seconds of one pass, from as many as take long enough to measure."""
-    start, passes = time.perf_counter(), 0
-    while time.perf_counter() - start < LEAST_SECONDS:
+    start, passes = time.process_time(), 0
+    while time.process_time() - start < LEAST_SECONDS:
         one_pass()
         passes += 1
-    return (time.perf_counter() - start) / passes
+    return (time.process_time() - start) / passes
 
 
 def machine() -> dict[str, object]:

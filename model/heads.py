@@ -24,6 +24,8 @@ CHUNK_BYTES_CPU = 1 << 20
 CHUNK_BYTES_GPU = 1 << 28
 # Matrix products over fewer rows than this are slow on any machine.
 CHUNK_ROWS_LEAST = 64
+# exp(70) times a million ids is far below fp32's largest number, exp(-70) far above its smallest normal one.
+LOGIT_BOUND = 70.0
 
 
 def next_token_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -63,23 +65,28 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, gradient_wanted: bool
     ) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(hidden.dtype, torch.float32)
-        losses = hidden.new_empty(len(hidden), dtype=wide)
+        counted = (targets != IGNORED).unsqueeze(1).to(wide)  # (N, 1)
+        places = targets.where(targets != IGNORED, 0).unsqueeze(1)
+        losses = torch.empty_like(counted)
         hidden_gradient = torch.empty_like(hidden) if gradient_wanted else None
         weight_gradient = torch.zeros_like(weight, dtype=wide) if gradient_wanted else None
-        rows = min(_chunk_rows(hidden, weight), len(hidden))
+        rows = min(_chunk_rows(hidden, weight), max(len(hidden), 1))
         buffer = hidden.new_empty(rows, len(weight))
-        for start in range(0, len(hidden), max(rows, 1)):
+        shift = not _exponentials_fit(hidden, weight)
+        for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             chunk = hidden[part]
-            logits = torch.mm(chunk, weight.t(), out=buffer[: len(chunk)])
-            losses[part], numerator, scale = _differentiate(logits.to(wide), targets[part], gradient_wanted)
+            logits = torch.mm(chunk, weight.t(), out=buffer[: len(chunk)]).to(wide)
+            losses[part], numerator, total = _differentiate(logits, places[part], shift)
             if hidden_gradient is not None and weight_gradient is not None:
+                scale = counted[part] / total
                 numerator = numerator.to(hidden.dtype)
                 torch.mm(numerator, weight, out=hidden_gradient[part])
                 hidden_gradient[part].mul_(scale)
                 _add_product(weight_gradient, numerator.t(), (chunk * scale).to(hidden.dtype))
         if weight_gradient is not None:
             ctx.save_for_backward(hidden_gradient, weight_gradient)
+        losses = losses.where(counted > 0, 0).squeeze(1)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
 
@@ -90,22 +97,33 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return hidden_gradient * outer, (weight_gradient * outer).to(hidden_gradient.dtype), None, None
 
 
-def _differentiate(logits: Tensor, targets: Tensor, gradient_wanted: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Overwrite logits (n, V); return losses (n,) and their gradient as numerator (n, V) and scale (n, 1).
+def _differentiate(logits: Tensor, places: Tensor, shift: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Overwrite logits (n, V); return losses (n, 1) and their gradient as numerator (n, V) over total (n, 1).
 
     The gradient, softmax less the target's one, is left undivided: its rows are scaled where they are short,
-    after the products with the hidden states and the weights, which saves a pass over the vocabulary.
+    in the products with the hidden states and the weights, which saves a pass over the vocabulary.
     """
-    counted = (targets != IGNORED).unsqueeze(1)
-    targets = targets.unsqueeze(1).where(counted, 0)
-    target_logits = logits.gather(1, targets)
-    largest = logits.amax(1, keepdim=True)
-    numerator = logits.sub_(largest).exp_()
+    target_logits = logits.gather(1, places)
+    if shift:
+        largest = logits.amax(1, keepdim=True)
+        logits.sub_(largest)
+        target_logits.sub_(largest)
+    numerator = logits.exp_()
     total = numerator.sum(1, keepdim=True)
-    losses = (total.log() + largest - target_logits).where(counted, 0)
-    if gradient_wanted:
-        numerator.scatter_add_(1, targets, -total)
-    return losses.squeeze(1), numerator, total.reciprocal().where(counted, 0)
+    losses = total.log() - target_logits
+    return losses, numerator.scatter_add_(1, places, -total), total
+
+
+def _exponentials_fit(hidden: Tensor, weight: Tensor) -> bool:
+    """Return whether no logit can leave fp32's exponentials, so that their largest need not be taken off.
+
+    No logit exceeds the product of its factors' lengths (Cauchy and Schwarz). Two passes over the vocabulary
+    are saved where that bound is low, as it is for narrow models; a GPU would have to be waited for.
+    """
+    if hidden.device.type != "cpu" or not hidden.numel():
+        return False
+    longest = torch.linalg.vector_norm(hidden, dim=1).amax() * torch.linalg.vector_norm(weight, dim=1).amax()
+    return float(longest) < LOGIT_BOUND
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

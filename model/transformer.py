@@ -25,18 +25,20 @@ WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
 class GPT(nn.Module):
     """A GPT-2: pre-norm blocks, learned positions, an output head tied to the token embedding.
 
-    Initialised from torch's global generator, so `torch.manual_seed` beforehand decides the weights.
+    Initialised from torch's global generator, so `torch.manual_seed` beforehand decides the weights; with
+    `initialised` false they are whatever the memory held, for those who load weights next.
     """
 
-    def __init__(self, config: GPTConfig):
+    def __init__(self, config: GPTConfig, initialised: bool = True):
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
+        self.wte = Embedding(config.vocab_size, config.n_embd)
+        self.wpe = Embedding(config.n_ctx, config.n_embd)
         self.drop = nn.Dropout(config.dropout)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
-        self.initialise()
+        if initialised:
+            self.initialise()
 
     def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return logits (B, T, V); with targets (B, T), the loss in nats summed over those not -100."""
@@ -114,8 +116,8 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.n_head = config.n_head
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Linear(config.n_embd, config.n_embd)
         self.dropout = config.dropout
         self.drop = nn.Dropout(config.dropout)
 
@@ -123,8 +125,9 @@ class Attention(nn.Module):
         """Return what each position gathers from those before it (B, T, C)."""
         B, T, C = x.shape
         q, k, v = (
-            self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
-        )  # (B, H, T, D)
+            part.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)  # (B, H, T, D)
+            for part in self.c_attn(x).split(C, dim=2)
+        )
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, H, S, D)
         y = F.scaled_dot_product_attention(
@@ -139,14 +142,28 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd)
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each position's own transformation (B, T, C)."""
         projected: Tensor = self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
         return projected
+
+
+class Linear(nn.Linear):
+    """A linear layer that leaves its first weights to `GPT.initialise`; torch would draw them all twice."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class Embedding(nn.Embedding):
+    """An embedding that leaves its first weights to `GPT.initialise`."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 class LayerCache:

@@ -67,8 +67,8 @@ def load_model(directory: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
     """
     config = read_config(directory)
     state = from_hugging_face(_read_tensors(directory))
-    with torch.device("meta"):
-        expected = {name: tensor.shape for name, tensor in GPT(config).state_dict().items()}
+    shapes = GPT(config, initialised=False).state_dict()  # memory that is never touched
+    expected = {name: tensor.shape for name, tensor in shapes.items()}
     found = {name: tensor.shape for name, tensor in state.items()}
     if expected != found:
         wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
@@ -82,8 +82,7 @@ def load_network(
 ) -> GPT:
     """Return the model of a folder, ready for inference; its weights are not initialised first."""
     config, state = load_model(directory)
-    with torch.device("meta"):
-        model = GPT(config)
+    model = GPT(config, initialised=False)
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in state.items()}, assign=True)
     return model.eval()
 

@@ -47,7 +47,7 @@ class Blocked:
         host_start = canonical_url.index("//") + 2
         path_start = canonical_url.index("/", host_start)
         host = canonical_url[host_start:path_start].partition(":")[0]
-        if self._has_domain(host):
+        if self.covers(host):
             return "blocked-domain"
         path = canonical_url[path_start:].partition("?")[0]
         _, dot, extension = path.rpartition("/")[2].rpartition(".")
@@ -57,7 +57,8 @@ class Blocked:
             return "blocked-pattern"
         return None
 
-    def _has_domain(self, host: str) -> bool:
+    def covers(self, host: str) -> bool:
+        """Tell whether a host, or a domain above it, is on a list."""
         while host:
             if host in self._domains:
                 return True

@@ -13,9 +13,9 @@ from pipeline.errors import StageError
 class PhaseCounts:
     """The account of one phase: `documents_in == documents_out + sum(dropped)`, or something was lost.
 
-    "Documents" are whatever the phase handles: lines of a dump for `links`, links for `fetch`, pages and texts
-    afterwards. An input that could not be read is dropped too, under a reason that says so. `extra` carries what the
-    datasheet tells besides (bytes, histograms, samples); it must be JSON.
+    "Documents" are whatever the phase handles: lines of a dump for `links`, links for `fetch`, pages and
+    texts afterwards. An input that could not be read is dropped too, under a reason that says so. `extra`
+    carries what the datasheet tells besides (bytes, histograms, samples); it must be JSON.
     """
 
     documents_in: int
@@ -29,8 +29,8 @@ class PhaseCounts:
         if self.documents_in != accounted:
             raise StageError(
                 f"{phase}: {self.documents_in} came in, but {self.documents_out} kept and "
-                f"{sum(self.dropped.values())} dropped make {accounted}; a file of this phase is damaged or was "
-                f"changed by hand: remove the phase's folder and run the same command again"
+                f"{sum(self.dropped.values())} dropped make {accounted}; a file of this phase is damaged: "
+                f"remove the phase's folder below .phases and run the same command again"
             )
 
     def to_json(self) -> dict[str, Any]:

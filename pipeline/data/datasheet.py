@@ -33,7 +33,9 @@ def write_datasheet(dataset: Path, manifest: Manifest) -> None:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Return a Markdown table; numbers get thousands separators and stand right."""
-    marks = ["---:" if rows and isinstance(value, int | float) else "---" for value in (rows[0] if rows else head)]
+    marks = [
+        "---:" if rows and isinstance(value, int | float) else "---" for value in (rows[0] if rows else head)
+    ]
     lines = [_row(head), _row(marks)]
     return lines + [_row([_shown(value) for value in row]) for row in rows]
 
@@ -46,7 +48,12 @@ def escaped(text: str) -> str:
 
 def _summary(manifest: Manifest) -> list[str]:
     rows = [
-        (split, sum(shard.documents for shard in shards), manifest.tokens(split), manifest.text_bytes.get(split, 0))
+        (
+            split,
+            sum(shard.documents for shard in shards),
+            manifest.tokens(split),
+            manifest.text_bytes.get(split, 0),
+        )
         for split, shards in manifest.splits.items()
     ]
     return [
@@ -87,9 +94,14 @@ def _reasons(phases: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _overlap(phases: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    overlap = next((phase["extra"]["overlap"] for phase in phases if "overlap" in phase["extra"]), {})
+    overlap: Mapping[str, Any] = next(
+        (phase["extra"]["overlap"] for phase in phases if "overlap" in phase["extra"]), {}
+    )
     if overlap:
-        rows = [(name, *(row[key] for key in ("ngrams", "percent_before", "percent_after"))) for name, row in overlap.items()]
+        rows = [
+            (name, *(row[key] for key in ("ngrams", "percent_before", "percent_after")))
+            for name, row in overlap.items()
+        ]
         head = ("held out", "distinct 8-grams", "in train before, %", "in train after, %")
         yield ["## Overlap of held-out text with training text", "", *table(head, rows)]
 
@@ -115,7 +127,12 @@ def _samples(folder: Path, number: int) -> list[str]:
     lines = []
     for document in islice((document for file in files for document in read_documents(file)), number):
         text = document.text[:SAMPLE_CHARACTERS]
-        lines += [f"- {escaped(str(document.metadata.get('url', document.id)))}", "", f"  > {escaped(text)} …", ""]
+        lines += [
+            f"- {escaped(str(document.metadata.get('url', document.id)))}",
+            "",
+            f"  > {escaped(text)} …",
+            "",
+        ]
     return lines
 
 

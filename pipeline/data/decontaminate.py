@@ -1,11 +1,11 @@
 """Take out of the training documents what the held-out ones (and given evaluation texts) contain.
 
-Overlap is measured in 8-grams of lower-case alphanumeric words, as in section 4 of the GPT-2 paper; but where the
-paper puts the corpus into a Bloom filter, the evaluation texts go into an exact set here and the corpus streams past
-once, so nothing grows with the corpus and there are no false positives.
+Overlap is measured in 8-grams of lower-case alphanumeric words, as in section 4 of the GPT-2 paper; but where
+the paper puts the corpus into a Bloom filter, the evaluation texts go into an exact set here and the corpus
+streams past once, so nothing grows with the corpus and there are no false positives.
 
-The rule: a training paragraph goes if at least the share `paragraph_overlap` of its 8-grams is held out; a document
-goes if fewer than `min_words_left` words remain.
+The rule: a training paragraph goes if at least the share `paragraph_overlap` of its 8-grams is held out; a
+document goes if fewer than `min_words_left` words remain.
 """
 
 from __future__ import annotations
@@ -43,10 +43,15 @@ class DecontaminateConfig(Schema):
 
     ngram: int = identity(8, ge=1, description="words (GPT-2 paper: 8)")
     paragraph_overlap: float | None = identity(
-        0.5, gt=0, le=1, description="share of a paragraph's n-grams, at least; null measures and removes nothing"
+        0.5,
+        gt=0,
+        le=1,
+        description="share of a paragraph's n-grams, at least; null measures and removes nothing",
     )
     min_words_left: int = identity(50, ge=0, description="a document with fewer words left is dropped")
-    against: dict[str, Path] = identity({}, description="further evaluation texts: name -> text or documents file")
+    against: dict[str, Path] = identity(
+        {}, description="further evaluation texts: name -> text or documents file"
+    )
 
 
 def run(config: DecontaminateConfig, phase: PhaseRun) -> PhaseCounts:
@@ -56,8 +61,8 @@ def run(config: DecontaminateConfig, phase: PhaseRun) -> PhaseCounts:
     if not index.exists():
         write_index(evaluation_sets(config, phase.source), config.ngram, index)
     output = TaskOutput(phase.kept, phase.dropped, phase.counts)
-    steps = [ReadDocuments(files, output), Decontaminate(config, index, phase.work / "hits", output)]
-    phase.run_tasks([*steps, WriteDocuments(output)], len(files))
+    rule = Decontaminate(config, index, phase.work / "hits", output)
+    phase.run_tasks([ReadDocuments(files, output), rule, WriteDocuments(output)], len(files))
     counts = merged_counts(phase.counts, len(files))
     overlap = overlap_table(index, sorted((phase.work / "hits").glob("*.npz")))
     return PhaseCounts(
@@ -79,7 +84,9 @@ def evaluation_sets(config: DecontaminateConfig, source: Path) -> dict[str, Iter
 
 
 def texts_of(path: Path) -> Iterator[str]:
-    """Yield the texts of an evaluation file: a documents file (`.jsonl.zst`), or plain text, a paragraph at a time."""
+    """Yield the texts of an evaluation file: a documents file (`.jsonl.zst`), or plain text, a paragraph at a
+    time.
+    """
     if not path.is_file():
         raise ConfigError(f"decontaminate.against: {path}: no such file")
     if path.name.endswith(".jsonl.zst"):
@@ -101,7 +108,9 @@ def write_index(sets: Mapping[str, Iterable[str]], ngram: int, target: Path) -> 
 
 
 def overlap_table(index: Path, hits: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Return for each set how many distinct n-grams it has and which percentage training held before and holds after."""
+    """Return for each set how many distinct n-grams it has and which percentage training held before and
+    holds after.
+    """
     everything = np.load(index / "all.npy")
     before, after = np.zeros(len(everything), dtype=bool), np.zeros(len(everything), dtype=bool)
     for path in hits:
@@ -129,7 +138,7 @@ class Decontaminate:
     hits: Path
     output: TaskOutput
 
-    def __call__(self, data: Iterable[Any], rank: int, world_size: int) -> Iterator[Any]:
+    def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> Iterator[Any]:
         """Yield held-out documents as they are and training documents without what is held out."""
         held_out = HeldOut(np.load(self.index / "all.npy"), self.config.ngram)
         before, after = np.zeros((2, len(held_out.grams)), dtype=bool)
@@ -152,7 +161,7 @@ class Decontaminate:
         with publishing(self.hits / f"{rank:05d}.npz") as draft, draft.open("wb") as file:
             np.savez(file, before=np.flatnonzero(before), after=np.flatnonzero(after))
 
-    def _mend(self, document: Any, paragraphs: list[str], gone: Sequence[bool]) -> bool:
+    def _mend(self, document: Any, paragraphs: list[str], gone: npt.NDArray[np.bool_]) -> bool:
         """Take the contaminated paragraphs out of a document; return whether enough is left."""
         left = "\n\n".join(paragraph for paragraph, out in zip(paragraphs, gone, strict=True) if not out)
         if len(split_words(left)) < self.config.min_words_left:
@@ -171,7 +180,9 @@ class Found:
     """What of a document is held out."""
 
     places: npt.NDArray[np.int64]  # where its held-out n-grams stand among all of them
-    shares: npt.NDArray[np.float64]  # (paragraphs,) of the n-grams inside each paragraph; 0 where there are none
+    shares: npt.NDArray[
+        np.float64
+    ]  # (paragraphs,) of the n-grams inside each paragraph; 0 where there are none
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Remove duplicates: same address, same text, nearly the same text, repeated paragraphs. Then choose the split.
+"""Remove duplicates: same address, same text, nearly the same text, repeated paragraphs. Then choose the
+split.
 
-Of duplicates the document with most karma stays, then the longest, then the one with the lowest id. Three passes:
-describe each document by hashes (parallel), decide (one process, arrays only), rewrite (parallel).
+Of duplicates the document with most karma stays, then the longest, then the one with the lowest id. Three
+passes: describe each document by hashes (parallel), decide (one process, arrays only), rewrite (parallel).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import numpy as np
 from pipeline.config import Schema, identity
 from pipeline.data.counts import PhaseCounts
 from pipeline.data.describe import Describe, Described, paragraphs_of
-from pipeline.data.documents import ReadDocuments, TaskOutput, Text, WriteDocuments, document_files, merged_counts
+from pipeline.data.documents import (
+    ReadDocuments,
+    TaskOutput,
+    Text,
+    WriteDocuments,
+    document_files,
+    merged_counts,
+)
 from pipeline.data.exact import exact_duplicates
 from pipeline.data.near import Bands, near_duplicates
 from pipeline.data.paragraphs import repeated_paragraphs
@@ -45,7 +53,9 @@ class DedupConfig(Schema):
 
 
 class SplitsConfig(Schema):
-    """Which share of the documents is held out. A document's split is decided by the hash of its normalised text."""
+    """Which share of the documents is held out. A document's split is decided by the hash of its normalised
+    text.
+    """
 
     validation: float = identity(0.005, ge=0, lt=0.5)
     test: float = identity(0.005, ge=0, lt=0.5)
@@ -96,8 +106,12 @@ def decide(config: DedupConfig, described_folder: Path, files: int, decided: Pat
     _write_decisions(described, codes, keepers, repeated, decided)
 
 
-def _write_decisions(described: Described, codes: Any, keepers: Any, repeated: Sequence[Any], decided: Path) -> None:
-    ids = np.concatenate([described.ids, np.zeros((1, 2), np.uint64)])  # number -1, nobody, reads the last row
+def _write_decisions(
+    described: Described, codes: Any, keepers: Any, repeated: Sequence[Any], decided: Path
+) -> None:
+    ids = np.concatenate(
+        [described.ids, np.zeros((1, 2), np.uint64)]
+    )  # number -1, nobody, reads the last row
     starts = np.concatenate([[0], np.cumsum(described.counts)])
     with publishing(decided) as draft:
         draft.mkdir()
@@ -120,7 +134,7 @@ class Rewrite:
     splits: SplitsConfig
     output: TaskOutput
 
-    def __call__(self, data: Iterable[Any], rank: int, world_size: int) -> Iterator[Any]:
+    def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> Iterator[Any]:
         """Yield the documents that stay, without their repeated paragraphs and with their split."""
         decisions = dict(np.load(self.decided / f"{rank:05d}.npz"))
         paragraph = removed = 0
@@ -141,7 +155,10 @@ class Rewrite:
 
     def _without(self, document: Any, pieces: list[str], repeated: Any, keepers: Any) -> bool:
         """Take the repeated paragraphs out of a document; return whether enough is left."""
-        goes = [again and len(split_words(piece)) >= self.config.min_words for piece, again in zip(pieces, repeated, strict=True)]
+        goes = [
+            again and len(split_words(piece)) >= self.config.min_words
+            for piece, again in zip(pieces, repeated, strict=True)
+        ]
         if not any(goes):
             return True
         gone = [piece for piece, out in zip(pieces, goes, strict=True) if out]

@@ -1,7 +1,8 @@
-"""What deduplication knows of a document without its text: a few numbers and hashes, one set of arrays per file.
+"""What deduplication knows of a document without its text: a few numbers and hashes, one set of arrays per
+file.
 
-Comparing documents then reads arrays from disk, and memory grows with the number of documents (about 100 bytes
-each), never with their text.
+Comparing documents then reads arrays from disk, and memory grows with the number of documents (about 100
+bytes each), never with their text.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Describe:
     folder: Path
     bands: Bands
 
-    def __call__(self, data: Iterable[Any], rank: int, world_size: int) -> None:
+    def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> None:
         """Consume the documents."""
         target = described_folder(self.folder, rank)
         if target.exists():
@@ -63,7 +64,7 @@ class Described:
         return cls(counts, joined("ids"), joined("digests"), joined("karma"), joined("length"), folders)
 
     def best_first(self) -> npt.NDArray[np.int64]:
-        """Return each document's place (N,) in the canonical order: most karma, then longest, then lowest id."""
+        """Return each document's place (N,) in canonical order: most karma, longest, lowest id."""
         order = np.lexsort((self.ids[:, 1], self.ids[:, 0], -self.length, -self.karma))
         places = np.empty(len(order), dtype=np.int64)
         places[order] = np.arange(len(order))
@@ -121,7 +122,9 @@ def _describe(document: Any, bands: Bands) -> dict[str, Any]:
         "bands": band_keys(minima(shingles, bands), bands),
         # 32 bits are plenty to compare two documents, and halve what is kept on disk.
         "shingles": np.unique((shingles >> np.uint64(32)).astype(np.uint32)),
-        "paragraphs": np.array([_paragraph_hash(each) for each in paragraphs_of(document.text)], dtype=np.uint64),
+        "paragraphs": np.array(
+            [_paragraph_hash(each) for each in paragraphs_of(document.text)], dtype=np.uint64
+        ),
     }
 
 

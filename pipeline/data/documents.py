@@ -1,7 +1,8 @@
-"""Documents on disk: JSON lines in checksummed zstd frames, in datatrove's layout, and what one task does with them.
+"""Documents on disk: JSON lines in checksummed zstd frames, in datatrove's layout, and what one task does
+with them.
 
-A task reads one file (`ReadDocuments`), and all it writes (kept documents, dropped ones by reason, the account of
-both) goes through one `TaskOutput`, published when the task ends and not before.
+A task reads one file (`ReadDocuments`), and all it writes (kept documents, dropped ones by reason, the
+account of both) goes through one `TaskOutput`, published when the task ends and not before.
 """
 
 from __future__ import annotations
@@ -48,23 +49,29 @@ def read_documents(path: Path) -> Iterator[Any]:
     """Yield the documents of one file; FormatError if it is cut off, damaged or holds no documents."""
     from datatrove.data import Document
 
-    number = 0
+    place = 0
     try:
         with zstd.open(path, "rb") as lines:
-            for number, line in enumerate(lines, start=1):
+            for place, line in enumerate(lines, start=1):  # noqa: B007 - the message below wants it
                 row = orjson.loads(line)
                 yield Document(text=row["text"], id=row["id"], metadata=row["metadata"])
     except (EOFError, zstd.ZstdError, orjson.JSONDecodeError, KeyError, TypeError) as fault:
         remedy = "remove the file and the phase's mark, and run the same command again"
-        raise FormatError(f"{path}:{number + 1}: {type(fault).__name__}: {fault}; {remedy}") from None
+        raise FormatError(f"{path}:{place + 1}: {type(fault).__name__}: {fault}; {remedy}") from None
 
 
 @contextmanager
-def writing_documents(path: Path) -> Iterator[IO[bytes]]:
+def writing_documents(path: Path) -> Iterator[Any]:
     """Yield a binary file to which `line_of` documents are written; it appears at `path` when whole."""
-    options = {zstd.CompressionParameter.compression_level: LEVEL, zstd.CompressionParameter.checksum_flag: 1}
-    with publishing(path) as draft, zstd.open(draft, "wb", options=options) as file:
-        yield file
+    parameters = zstd.CompressionParameter
+    options: dict[int, int] = {parameters.compression_level: LEVEL, parameters.checksum_flag: 1}
+    with publishing(path) as draft:
+        with zstd.open(draft, "wb", options=options) as file:
+            yield file
+        if not draft.stat().st_size:
+            draft.write_bytes(
+                zstd.compress(b"")
+            )  # no documents are a frame too; no bytes would be a cut-off file
 
 
 def line_of(document: Any) -> bytes:
@@ -74,7 +81,7 @@ def line_of(document: Any) -> bytes:
 
 
 class TaskOutput:
-    """Everything that one task writes. One object is shared by the steps of a pipeline and travels with it."""
+    """Everything that one task writes; one object is shared by the steps of a pipeline."""
 
     def __init__(self, kept: Path, dropped: Path, counts: Path):
         self._kept, self._dropped, self._counts = kept, dropped, counts
@@ -108,7 +115,10 @@ class TaskOutput:
         """Make everything visible: the documents first, the account last."""
         self._stack.close()
         counts = PhaseCounts(
-            documents_in=self.documents_in, documents_out=self.documents_out, dropped=self.reasons, extra=self.sums
+            documents_in=self.documents_in,
+            documents_out=self.documents_out,
+            dropped=self.reasons,
+            extra=self.sums,
         )
         write_json(self._counts / f"{self._rank:05d}.json", counts.to_json())
 
@@ -131,7 +141,7 @@ class ReadDocuments:
     files: Sequence[Path]
     output: TaskOutput
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Any]:
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> Iterator[Any]:
         """Yield the documents of this task's file and count them in."""
         for document in read_documents(self.files[rank]):
             self.output.documents_in += 1
@@ -144,7 +154,7 @@ class WriteDocuments:
 
     output: TaskOutput
 
-    def __call__(self, data: Iterable[Any], rank: int, world_size: int) -> None:
+    def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> None:
         """Consume the pipeline."""
         self.output.begin(rank)
         try:
@@ -157,7 +167,7 @@ class WriteDocuments:
 
 
 def merged_counts(folder: Path, tasks: int) -> PhaseCounts:
-    """Return the sum of the accounts of all tasks; datatrove's own statistics do not outlive a failed task."""
+    """Return the sum of all tasks' accounts; datatrove's own statistics do not outlive a failed task."""
     parts = [PhaseCounts.from_json(read_json(folder / f"{rank:05d}.json")) for rank in range(tasks)]
     dropped: Counter[str] = Counter()
     sums: Counter[str] = Counter()

@@ -9,7 +9,8 @@ import numpy.typing as npt
 def exact_duplicates(
     keys: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Return for each document (N,) the number of the living one with the same key (N, 2) that comes first, or -1.
+    """Return for each document (N,) the number of the living one with the same key (N, 2) that comes first,
+    or -1.
 
     `places` (N,) is the canonical order: of each group the one with the lowest place stays.
     """

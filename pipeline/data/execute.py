@@ -1,18 +1,22 @@
 """Run the tasks of a phase: the only file that knows datatrove's executors.
 
-datatrove runs a pipeline (a list of steps) once per task; a task is one input file, so their number follows from
-the inputs and never from the workers. What we add: processes start from one warmed-up server, a failed task is
-retried without its finished neighbours, errors keep their type, and the console stays quiet.
+datatrove runs a pipeline (a list of steps) once per task; a task is one input file, so their number follows
+from the inputs and never from the workers. What we add: processes start from one warmed-up server, a failed
+or killed task disturbs no other and is tried again, errors keep their type, and the console stays quiet.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import io
+import multiprocessing
+import pickle
 import sys
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Literal
@@ -86,24 +90,48 @@ def _give_up(fault: Exception, attempt: int, config: ExecuteConfig, directory: P
 
 
 def _attempt(steps: Sequence[Step], tasks: int, directory: Path, config: ExecuteConfig) -> None:
-    import loguru
-    import multiprocess
+    """Run every incomplete rank once; all of them get their turn before the first failure is raised."""
+    ranks = _executor(steps, tasks, directory).get_incomplete_ranks()
+    pickled = pickle.dumps(list(steps))
+    workers = min(config.workers or available_cpus(), len(ranks))
+    if workers <= 1:
+        outcomes = [_outcome(functools.partial(run_rank, pickled, tasks, directory, rank)) for rank in ranks]
+    else:
+        outcomes = _in_processes(pickled, tasks, directory, ranks, workers)
+    for fault in filter(None, outcomes):
+        raise fault
+
+
+def _in_processes(
+    pickled: bytes, tasks: int, directory: Path, ranks: Sequence[int], workers: int
+) -> list[Exception | None]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    # Not datatrove's own pool: that one ends all ranks when one fails, and waits for ever for a worker that
+    # was killed.
+    with _nameless_program(), ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [pool.submit(run_rank, pickled, tasks, directory, rank) for rank in ranks]
+        return [_outcome(future.result) for future in futures]
+
+
+def _outcome(call: Callable[[], object]) -> Exception | None:
+    try:
+        call()
+    except Exception as fault:
+        return fault
+    return None
+
+
+def run_rank(pickled_steps: bytes, tasks: int, directory: Path, rank: int) -> None:
+    """Run one task in this process, with a copy of the steps of its own; its log goes to `directory/logs`."""
+    with redirect_stderr(Silence()):
+        _executor(pickle.loads(pickled_steps), tasks, directory)._run_for_rank(rank)
+
+
+def _executor(steps: Sequence[Step], tasks: int, directory: Path) -> Any:
     from datatrove.executor.local import LocalPipelineExecutor
 
-    class Executor(LocalPipelineExecutor):  # type: ignore[misc]
-        """datatrove's local executor, with the console left to us; each task still has its log file."""
-
-        def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
-            with redirect_stderr(Silence()):
-                return super()._run_for_rank(rank, local_rank, node_rank)
-
-    # The manager process is started by the default method: forking this process, which has threads, is not safe.
-    multiprocess.set_start_method("forkserver", force=True)
-    multiprocess.set_forkserver_preload(list(PRELOADED))
-    loguru.logger.remove()
-    workers = min(config.workers or available_cpus(), tasks)
-    with _nameless_program():
-        Executor(pipeline=list(steps), tasks=tasks, workers=workers, logging_dir=str(directory)).run()
+    return LocalPipelineExecutor(pipeline=list(steps), tasks=tasks, logging_dir=str(directory))
 
 
 class Silence(io.TextIOBase):
@@ -116,7 +144,9 @@ class Silence(io.TextIOBase):
 
 @contextmanager
 def _nameless_program() -> Iterator[None]:
-    """Keep started processes from importing the current program again: they need our modules, not pytest's main."""
+    """Keep started processes from importing the current program again: they need our modules, not pytest's
+    main.
+    """
     program = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

@@ -16,20 +16,22 @@ from pipeline.data.decoding import decode
 from pipeline.data.documents import TaskOutput, WriteDocuments, merged_counts
 from pipeline.data.pages import Page, karma_of, read_pages
 from pipeline.data.phase import PhaseRun
-from pipeline.data.sandbox import Lost, Sandbox
+from pipeline.data.sandbox import LostError, Sandbox
 from pipeline.data.url import registered_domain
 from pipeline.errors import StageError
 
-# A slice of a WARC file is one task. Every slice reads the whole file (decompressing is a hundredth of the work) and
-# takes each n-th record, so one big file keeps all workers busy and the split depends on its size alone.
+# A slice of a WARC file is one task. Every slice reads the whole file (decompressing is a hundredth of the
+# work) and takes each n-th record, so one big file keeps all workers busy and the split depends on its size
+# alone.
 SLICE_BYTES = 2 << 20
 
 CPU_SECONDS = 20.0  # a page takes 5 ms (resiliparse) to 50 ms (trafilatura); a thousand times that is no page
 MEMORY_BYTES = 4 << 30
 SELF_TEST = (
-    "<html><head><title>Self-test</title></head><body><article><h1>On rivers</h1><p>Every river that reaches the sea "
-    "was once a number of smaller streams, and each of those began with rain.</p><p>The longest of them crosses eleven "
-    "countries before it ends in a delta, where it feeds more than one hundred million people.</p></article></body></html>"
+    "<html><head><title>Self-test</title></head><body><article><h1>On rivers</h1>"
+    "<p>Every river that reaches the sea was once a number of streams, each of which began with rain.</p>"
+    "<p>The longest of them crosses eleven countries before it ends in a delta, where it feeds more than one "
+    "hundred million people.</p></article></body></html>"
 )
 SELF_TEST_EXPECTS = "crosses eleven countries before it ends in a delta"
 
@@ -41,7 +43,7 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def run(extractor: Any, most_lost: float, phase: PhaseRun) -> PhaseCounts:
-    """Extract every page below `pages/`; StageError if more than the share `most_lost` of them gave no text."""
+    """Extract every page below `pages/`; StageError if more than the share `most_lost` gave no text."""
     self_test(extractor)
     slices = plan_slices(sorted((phase.dataset / "pages").glob("*.warc.gz")))
     output = TaskOutput(phase.dataset / "documents", phase.dropped, phase.counts)
@@ -52,18 +54,20 @@ def run(extractor: Any, most_lost: float, phase: PhaseRun) -> PhaseCounts:
     if counts.documents_in and lost / counts.documents_in > most_lost:
         reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(counts.dropped.items()))
         raise StageError(
-            f"extract: {lost} of {counts.documents_in} pages gave no text ({reasons}); at most a share of {most_lost} "
-            f"may: look into {phase.dropped}, then choose another extractor or raise most_lost in a new `out`"
+            f"extract: {lost} of {counts.documents_in} pages gave no text ({reasons}); at most a share of "
+            f"{most_lost} may: look into {phase.dropped}, choose another extractor or raise max_lost_pages"
         )
     return counts
 
 
 def self_test(extractor: Any) -> None:
-    """Raise StageError unless the extractor finds the article in a small page: a broken install loses every page."""
+    """Raise StageError unless the extractor finds the article in a small page: a broken install loses every
+    page.
+    """
     try:
         with Sandbox(extractor.extract, CPU_SECONDS, MEMORY_BYTES) as extract:
             text = extract(SELF_TEST, "http://self-test.invalid/")
-    except Lost as fault:
+    except LostError as fault:
         text = f"{fault.reason}: {fault}"
     if SELF_TEST_EXPECTS not in " ".join(text.split()):
         name = kind_name(extractor)
@@ -90,7 +94,7 @@ def tidy(text: str) -> str:
 
 
 def document_id(canonical_url: str) -> str:
-    """Return the name of a document everywhere: 128 bits of its canonical URL's hash; documents sort by it."""
+    """Return a document's name: 128 bits of its canonical URL's hash; documents sort by it."""
     return hashlib.blake2b(canonical_url.encode(), digest_size=16).hexdigest()
 
 
@@ -103,7 +107,7 @@ class ExtractPages:
     links: Sequence[Path]
     output: TaskOutput
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> Iterator[Any]:
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> Iterator[Any]:
         """Yield one document per page that has text."""
         path, part, parts = self.slices[rank]
         pages = list(read_pages(path, part, parts))
@@ -114,7 +118,7 @@ class ExtractPages:
                 document = _document(page, karma)
                 try:
                     document.text = tidy(extract(decode(page.body, page.charset), page.url))
-                except Lost as fault:
+                except LostError as fault:
                     document.metadata["detail"] = str(fault)
                     self.output.drop(document, fault.reason)
                     continue

@@ -1,7 +1,7 @@
 """Drop the documents that the configured filters reject, each kept under its reason.
 
-A filter is a file of `filters/` with a `Config`: its thresholds, and `build()`, which returns a datatrove pipeline
-step. Beside it stand `KEEPS` and `DROPS`, examples that a contract test runs.
+A filter is a file of `filters/` with a `Config`: its thresholds, and `build()`, which returns a datatrove
+pipeline step. Beside it stand `KEEPS` and `DROPS`, examples that a contract test runs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ def run(filters: Sequence[Filter], phase: PhaseRun) -> PhaseCounts:
     """Pass every document through the filters in their order; the first that rejects it gives the reason."""
     files = document_files(phase.source)
     output = TaskOutput(phase.kept, phase.dropped, phase.counts)
-    steps = [ReadDocuments(files, output), *(guarded(each, output) for each in filters), WriteDocuments(output)]
+    steps = [
+        ReadDocuments(files, output),
+        *(guarded(each, output) for each in filters),
+        WriteDocuments(output),
+    ]
     phase.run_tasks(steps, len(files))
     return merged_counts(phase.counts, len(files))
 
 
 def guarded(config: Filter, output: TaskOutput) -> Any:
-    """Return a filter's step with its rejects led to the task's output; steps that drop nothing stay as they are."""
+    """Return a filter's step with its rejects led to the task's output; steps that drop nothing stay as they
+    are.
+    """
     from datatrove.pipeline.filters.base_filter import BaseFilter
 
     from pipeline.data.rule import Guarded

@@ -1,7 +1,8 @@
 """Completion marks: what says that a phase is done, with which configuration and after which input.
 
-A mark (`.phases/NAME.json`) is written last. It counts only if its identity is the planned one and the mark of the
-phase before is still the one it was made after: whatever changes upstream makes everything below it undone.
+A mark (`.phases/NAME.json`) is written last. It counts only if its identity is the planned one and the mark
+of the phase before is still the one it was made after: whatever changes upstream makes everything below it
+undone.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def fingerprint(dataset: Path, phase: str | None) -> str:
 
 
 def valid_marks(dataset: Path, identities: Iterable[tuple[str, str]]) -> list[Mark]:
-    """Return the marks of the phases (name, identity; in order) that are done: up to the first that is not."""
+    """Return the marks of the phases (name, identity) that are done, up to the first that is not."""
     marks: list[Mark] = []
     previous = None
     for phase, identity in identities:

@@ -1,8 +1,10 @@
-"""Near duplicates: MinHash (Broder 1997) with banding (Leskovec et al., "Mining of Massive Datasets", chapter 3).
+"""Near duplicates: MinHash (Broder 1997) with banding (Leskovec et al., "Mining of Massive Datasets", chapter
+3).
 
-Two documents are candidates if all minima of one band agree, which happens with probability 1 - (1 - J^rows)^bands
-for Jaccard similarity J of their word n-grams. Candidates are then compared in truth, best document first, and a
-document goes only if one that stays is really like it: a chain of small changes never swallows its far end.
+Two documents are candidates if all minima of one band agree, which happens with probability 1 - (1 -
+J^rows)^bands for Jaccard similarity J of their word n-grams. Candidates are then compared in truth, best
+document first, and a document goes only if one that stays is really like it: a chain of small changes never
+swallows its far end.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ class Bands(Schema):
     bands: int = identity(14, ge=1, description="FineWeb: 14 x 8, half of the pairs with J = 0.72 are found")
     rows: int = identity(8, ge=1)
     min_jaccard: float = identity(
-        0.7, ge=0, le=1, description="true similarity of a dropped document and the kept one; 0 trusts the bands"
+        0.7,
+        ge=0,
+        le=1,
+        description="true similarity of a dropped document and the kept one; 0 trusts the bands",
     )
     seed: int = identity(0, description="of the permutations")
 
@@ -69,17 +74,21 @@ def band_keys(least: Hashes | None, bands: Bands) -> Hashes:
     return np.maximum(key, np.uint64(1))
 
 
-def near_duplicates(described: Described, bands: Bands, places: Numbers, alive: npt.NDArray[np.bool_]) -> Numbers:
+def near_duplicates(
+    described: Described, bands: Bands, places: Numbers, alive: npt.NDArray[np.bool_]
+) -> Numbers:
     """Return for each document (N,) the number of the kept one that it is nearly equal to, or -1.
 
-    Documents are taken best first, each compared with those kept before it that share a bucket; the result does not
-    depend on the order of files or on how many workers described them.
+    Documents are taken best first, each compared with those kept before it that share a bucket; the result
+    does not depend on the order of files or on how many workers described them.
     """
     keeper = np.full(len(places), -1, dtype=np.int64)
     shingles = described.ragged("shingles")
     leaders: defaultdict[int, list[int]] = defaultdict(list)
     for number, buckets in _by_document(_shared_buckets(described, bands, alive), places):
-        candidates = sorted({leader for bucket in buckets for leader in leaders[bucket]}, key=places.__getitem__)
+        candidates = sorted(
+            {leader for bucket in buckets for leader in leaders[bucket]}, key=places.__getitem__
+        )
         mine = shingles[number] if candidates else None
         for candidate in candidates:
             if bands.min_jaccard == 0 or jaccard(mine, shingles[candidate]) >= bands.min_jaccard:
@@ -105,7 +114,9 @@ def _permutations(bands: Bands) -> tuple[Hashes, Hashes]:
     return numbers[:count] | np.uint64(1), numbers[count:]
 
 
-def _shared_buckets(described: Described, bands: Bands, alive: npt.NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+def _shared_buckets(
+    described: Described, bands: Bands, alive: npt.NDArray[np.bool_]
+) -> tuple[Numbers, Numbers]:
     """Return bucket and document of each membership in a bucket that at least two living documents share."""
     found: list[tuple[Numbers, Numbers]] = []
     next_bucket = 0
@@ -114,7 +125,9 @@ def _shared_buckets(described: Described, bands: Bands, alive: npt.NDArray[np.bo
         numbers = np.flatnonzero(alive & (keys != 0))
         numbers = numbers[np.argsort(keys[numbers], kind="stable")]
         keys = keys[numbers]
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, int)
+        starts = (
+            np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, int)
+        )
         sizes = np.diff(np.concatenate([starts, [len(keys)]]))
         bucket = np.repeat(np.arange(len(starts)), sizes)
         shared = np.repeat(sizes > 1, sizes)

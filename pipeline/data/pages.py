@@ -12,7 +12,9 @@ from pipeline.data.url import UrlError, canonical
 from pipeline.data.warc import LOG_HEADER
 from pipeline.errors import FormatError
 
-MOST_BODY_BYTES = 64 << 20  # after decompression; the crawler's own limit is far below, foreign files have none
+MOST_BODY_BYTES = (
+    64 << 20
+)  # after decompression; the crawler's own limit is far below, foreign files have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class Page:
 
 
 def read_pages(path: Path, part: int, parts: int) -> Iterator[Page]:
-    """Yield each `parts`-th response of a WARC file, beginning with number `part`; FormatError if it is damaged."""
+    """Yield each `parts`-th response of a WARC file, beginning with number `part`; FormatError if it is
+    damaged.
+    """
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     number = -1
@@ -59,7 +63,8 @@ def karma_of(links: Sequence[Path], urls: Sequence[str]) -> dict[str, tuple[int,
     with duckdb.connect(config={"threads": 1}) as database:
         database.register("wanted", wanted)
         rows = database.execute(
-            "select canonical_url, karma_max, karma_sum from read_parquet(?) join wanted using (canonical_url)",
+            "select canonical_url, karma_max, karma_sum from read_parquet(?) "
+            "join wanted using (canonical_url)",
             [[str(path) for path in links]],
         ).fetchall()
     return {url: (int(highest), int(total)) for url, highest, total in rows}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from pipeline.data.describe import Described
 
-PART = 16 << 20  # paragraphs compared at a time: 16 million take 0.7 GB; more of them, more passes over the hashes
+PART = (
+    16 << 20
+)  # paragraphs compared at a time: 16 million take 0.7 GB; more of them, more passes over the hashes
 
 
 def repeated_paragraphs(
@@ -43,8 +45,10 @@ def repeated_paragraphs(
 
 def _living(
     described: Described, alive: npt.NDArray[np.bool_], part: int, parts: int
-) -> Iterator[tuple[npt.NDArray[np.uint64], ...]]:
-    """Yield hash, document, file and position of the paragraphs of living documents in one part of the hash space."""
+) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Yield hash, document, file and position of the paragraphs of living documents in one part of the hash
+    space.
+    """
     ragged = described.ragged("paragraphs")
     start = 0
     for file, (values, ends) in enumerate(zip(ragged.values, ragged.ends, strict=True)):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRun:
-    """One phase at work in a dataset. Its directories belong to its identity, so nothing stale is ever read."""
+    """One phase at work; `work` belongs to its identity and input, so nothing stale is ever read."""
 
     name: str
     dataset: Path

@@ -24,7 +24,9 @@ def run(dataset: Path, phases: Sequence[dict[str, Any]], config_hash: str) -> Ph
     write_datasheet(dataset, manifest)
     manifest.write(dataset)
     documents = sum(shard.documents for shards in manifest.splits.values() for shard in shards)
-    return PhaseCounts(documents_in=documents, documents_out=documents, extra={"manifest_hash": manifest.hash})
+    return PhaseCounts(
+        documents_in=documents, documents_out=documents, extra={"manifest_hash": manifest.hash}
+    )
 
 
 def manifest_of(phases: Sequence[dict[str, Any]], config_hash: str) -> Manifest:

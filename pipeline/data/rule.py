@@ -27,7 +27,9 @@ class Rule(BaseFilter):  # type: ignore[misc]
 
 
 class Guarded(BaseFilter):  # type: ignore[misc]
-    """Any filter, ours or datatrove's, that a single bad document cannot stop; rejects go to the task's output."""
+    """Any filter, ours or datatrove's, that a single bad document cannot stop; rejects go to the task's
+    output.
+    """
 
     def __init__(self, kind: str, inner: Any, output: TaskOutput):
         super().__init__()
@@ -42,7 +44,7 @@ class Guarded(BaseFilter):  # type: ignore[misc]
             doc.metadata["detail"] = f"{type(fault).__name__}: {fault}"
             return False, "error"
 
-    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+    def run(self, data: Any, _rank: int = 0, _world_size: int = 1) -> Any:
         """Yield what stays; hand the rest to the task's output under `kind.reason`."""
         for document in data:
             stays, reason = get_filter_result(self.filter(document))

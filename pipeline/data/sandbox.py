@@ -1,7 +1,8 @@
 """A child process for code that may crash, hang or eat memory on hostile input.
 
-Limits are in CPU seconds and bytes of address space, so a busy machine changes no result: the kernel itself kills
-the child (SIGPROF, RLIMIT_AS), which works inside C code too. A lost child costs one item; the next gets a new one.
+Limits are in CPU seconds and bytes of address space, so a busy machine changes no result: the kernel itself
+kills the child (SIGPROF, RLIMIT_AS), which works inside C code too. A lost child costs one item; the next
+gets a new one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WALL_SECONDS_PER_CPU_SECOND = 30
 START_SECONDS = 120
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The sandboxed function gave no result; `reason` is `time`, `memory`, `hang`, `crash` or `error`."""
 
     def __init__(self, reason: str, detail: str = ""):
@@ -47,29 +48,31 @@ class Sandbox:
         self._end()
 
     def __call__(self, *arguments: Any) -> Any:
-        """Return what the function returns; raise Lost if it fails or goes over a limit."""
+        """Return what the function returns; raise LostError if it fails or goes over a limit."""
         child = self._child or self._start()
         try:
             send(child.stdin, arguments)
             fine, value = self._receive(child, self._cpu_seconds * WALL_SECONDS_PER_CPU_SECOND)
         except (EOFError, BrokenPipeError):
-            raise Lost(self._how_it_died(child)) from None
+            raise LostError(self._how_it_died(child)) from None
         if not fine:
-            raise Lost(*value)
+            raise LostError(*value)
         return value
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "pipeline.data.sandbox"]
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         self._child = child
         try:
             send(child.stdin, (self._cpu_seconds, self._memory_bytes, pickle.dumps(self._function)))
             fine, value = self._receive(child, START_SECONDS)
         except (EOFError, BrokenPipeError):
-            raise Lost(self._how_it_died(child), "the child did not start") from None
+            raise LostError(self._how_it_died(child), "the child did not start") from None
         if not fine:
             self._end()
-            raise Lost(*value)
+            raise LostError(*value)
         return child
 
     def _receive(self, child: subprocess.Popen[bytes], wall_seconds: float) -> Any:
@@ -77,7 +80,7 @@ class Sandbox:
         ready, _, _ = select.select([child.stdout], [], [], wall_seconds)
         if not ready:
             self._end()
-            raise Lost("hang")
+            raise LostError("hang")
         return receive(child.stdout)
 
     def _how_it_died(self, child: subprocess.Popen[bytes]) -> str:

@@ -1,7 +1,8 @@
 """The data stage: from links with votes to published token shards, phase by phase.
 
-The same command again continues: a finished phase is skipped, an unfinished one goes on from its finished tasks. A
-directory belongs to one configuration; another one in the same place is refused with the difference shown.
+The same command again continues: a finished phase is skipped, an unfinished one goes on from its finished
+tasks. A directory belongs to one configuration; another one in the same place is refused with the difference
+shown.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from pipeline.data.dedup import DedupConfig, SplitsConfig
 from pipeline.data.execute import ExecuteConfig, disk_full
 from pipeline.data.fetch import FetchConfig
 from pipeline.data.links import LinksConfig
-from pipeline.data.marks import FOLDER, Mark, fingerprint, valid_marks
+from pipeline.data.marks import FOLDER, Mark, fingerprint, mark_path, valid_marks
 from pipeline.data.phase import PhaseRun
 from pipeline.errors import ConfigError, StageError
+from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import remove_leftovers, write_text
 
 log = logging.getLogger("loglinear.data")
@@ -40,7 +42,9 @@ class Config(Schema):
     links: LinksConfig = identity()
     fetch: FetchConfig = identity()
     extract: Annotated[Any, Kind("pipeline.data.extractors")] = identity()
-    max_lost_pages: float = execution(0.2, ge=0, le=1, description="share of pages without text that is an error")
+    max_lost_pages: float = execution(
+        0.2, ge=0, le=1, description="share of pages without text that is an error"
+    )
     filters: list[Annotated[Any, Kind("pipeline.data.filters")]] = identity([])
     dedup: DedupConfig = identity(DedupConfig())
     splits: SplitsConfig = identity(SplitsConfig())
@@ -98,10 +102,11 @@ def run(config: Config, plan: Plan, only: str | None = None, until: str | None =
     """
     chosen = choose(plan, only, until)
     if all(phase.mark for phase in chosen):
-        log.info("%s: %s already done, nothing to do", config.out, "dataset" if plan.is_done else chosen[-1].name)
+        log.info(
+            "%s: %s already done, nothing to do", config.out, "dataset" if plan.is_done else chosen[-1].name
+        )
         return
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / FOLDER).mkdir(exist_ok=True)
+    (config.out / FOLDER).mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(config.out / FOLDER / "lock")
     try:
         with lock.acquire(timeout=0):
@@ -110,7 +115,9 @@ def run(config: Config, plan: Plan, only: str | None = None, until: str | None =
             for phase in chosen:
                 _run_phase(config, phase)
     except filelock.Timeout:
-        raise StageError(f"{config.out}: another process is building this dataset; wait for it or stop it") from None
+        raise StageError(
+            f"{config.out}: another process is building this dataset; wait for it or stop it"
+        ) from None
 
 
 def describe(config: Config, plan: Plan) -> str:
@@ -119,7 +126,9 @@ def describe(config: Config, plan: Plan) -> str:
 
 
 def choose(plan: Plan, only: str | None, until: str | None) -> tuple[PlannedPhase, ...]:
-    """Return the phases that were asked for; ConfigError for an unknown name, or one that earlier phases hold up."""
+    """Return the phases that were asked for; ConfigError for an unknown name, or one that earlier phases hold
+    up.
+    """
     names = [phase.name for phase in plan.phases]
     for asked in filter(None, (only, until)):
         if asked not in names:
@@ -128,7 +137,9 @@ def choose(plan: Plan, only: str | None, until: str | None) -> tuple[PlannedPhas
     if only:
         missing = [phase.name for phase in plan.phases[: names.index(only)] if not phase.mark]
         if missing:
-            raise ConfigError(f"--only {only}: not yet done before it: {', '.join(missing)}; try --until {only}")
+            raise ConfigError(
+                f"--only {only}: not yet done before it: {', '.join(missing)}; try --until {only}"
+            )
         return (plan.phases[names.index(only)],)
     return plan.phases[: names.index(until) + 1] if until else plan.phases
 
@@ -141,7 +152,7 @@ def check_identity(config: Config) -> None:
     earlier = configuration.load(Config, path)
     changed = configuration.differences(configuration.identity_of(earlier), configuration.identity_of(config))
     if changed:
-        remedy = f"{config.out} holds a dataset of another configuration; choose another `out`, or remove the directory"
+        remedy = f"{config.out} holds a dataset of another configuration; choose another `out`, or remove it"
         raise ConfigError([*(f"{path}: {line}" for line in changed), remedy])
     for line in configuration.differences(configuration.plain(earlier), configuration.plain(config)):
         log.info("changed since the last start: %s", line)
@@ -213,9 +224,14 @@ PHASES = (
     _Phase("dedup", lambda config: [config.dedup, config.splits], _dedup),
     _Phase("decontaminate", lambda config: [config.decontaminate], _decontaminate),
     _Phase("tokenize", lambda config: [config.tokenizer, config.shard_tokens], _tokenize),
-    _Phase("publish", lambda config: [], _publish),
+    _Phase("publish", lambda _: [], _publish),
 )
-_SOURCES = {"filter": "documents", "dedup": "kept/filter", "decontaminate": "kept/dedup", "tokenize": "kept/decontaminate"}
+_SOURCES = {
+    "filter": "documents",
+    "dedup": "kept/filter",
+    "decontaminate": "kept/dedup",
+    "tokenize": "kept/decontaminate",
+}
 
 
 def _run_phase(config: Config, planned: PlannedPhase) -> None:
@@ -244,14 +260,17 @@ def _run_phase(config: Config, planned: PlannedPhase) -> None:
     counts.check(planned.name)
     _check_against_previous(config, previous, planned.name, counts)
     seconds = round(time.monotonic() - start, 2)
-    mark = Mark(phase=planned.name, identity=planned.identity, after=after, seconds=seconds, counts=counts.to_json())
+    mark = Mark(
+        phase=planned.name, identity=planned.identity, after=after, seconds=seconds, counts=counts.to_json()
+    )
     mark.write(config.out)
     shutil.rmtree(phase.work, ignore_errors=True)
     log.info("%s: %s in %.1f s", planned.name, _told(counts), seconds)
 
 
 def _clear_stale(phase: PhaseRun) -> None:
-    """Remove what another configuration or another input of this phase left, unless this very work has begun."""
+    """Remove what another configuration or input of this phase left, unless this very work has begun."""
+    (phase.dataset / MANIFEST).unlink(missing_ok=True)  # the dataset is whole no more
     if phase.work.exists() or phase.name in ("links", "fetch"):
         return  # links and fetch know their own files: what was fetched once is not fetched again
     for stale in (phase.dataset / FOLDER).glob(f"{phase.name}-*-*"):
@@ -267,12 +286,15 @@ def _check_against_previous(config: Config, previous: str | None, name: str, cou
     before = next((each.mark for each in plan(config).phases if each.name == previous), None)
     if before is not None and before.account.documents_out != counts.documents_in:
         raise StageError(
-            f"{name}: {previous} gave out {before.account.documents_out}, but {counts.documents_in} came in: a file of "
-            f"{previous} is cut off or missing; remove {config.out / FOLDER / previous}.json to run {previous} again"
+            f"{name}: {before.phase} gave out {before.account.documents_out}, but {counts.documents_in} came "
+            f"in: a file of {before.phase} is cut off or missing; remove "
+            f"{mark_path(config.out, before.phase)} to run {before.phase} again"
         )
 
 
 def _told(counts: PhaseCounts) -> str:
     dropped = sorted(counts.dropped.items(), key=lambda item: -item[1])
     reasons = ", ".join(f"{reason} {number:,}" for reason, number in dropped[:6])
-    return f"{counts.documents_in:,} in, {counts.documents_out:,} out" + (f" (dropped: {reasons})" if reasons else "")
+    return f"{counts.documents_in:,} in, {counts.documents_out:,} out" + (
+        f" (dropped: {reasons})" if reasons else ""
+    )

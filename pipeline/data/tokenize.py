@@ -1,11 +1,12 @@
 """Turn documents into token shards: choose or train the tokenizer, encode, write in canonical order.
 
-Documents are ordered by the hash of their canonical URL, which is their id, so neither the order of arrival nor the
-number of workers can be seen in a shard. Each document ends with the end-of-text id.
+Documents are ordered by the hash of their canonical URL, which is their id, so neither the order of arrival
+nor the number of workers can be seen in a shard. Each document ends with the end-of-text id.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -54,7 +55,7 @@ def run(config: TokenizerKind, shard_tokens: int, phase: PhaseRun) -> PhaseCount
 
 
 def training_sample(folder: Path, most_bytes: int = SAMPLE_BYTES) -> Iterator[str]:
-    """Yield training texts in the order of their ids, at most so many bytes of them (and at least one text)."""
+    """Yield training texts in the order of their ids, at most so many bytes (and at least one text)."""
     sample: list[tuple[str, str]] = []
     size = 0
     for file in document_files(folder):
@@ -75,19 +76,19 @@ def _lowest(sample: list[tuple[str, str]], most_bytes: int) -> list[tuple[str, s
 
 @dataclass
 class Encode:
-    """A pipeline's last step: write the ids of the documents of file number `rank`, and what the datasheet counts."""
+    """A pipeline's last step: write the ids of the documents of file number `rank`, and what the datasheet
+    counts.
+    """
 
     tokenizer: Path
     folder: Path
 
-    def __call__(self, data: Iterable[Any], rank: int, world_size: int) -> None:
+    def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> None:
         """Consume the documents."""
-        from model.tokenizer import load
-
         target = self.folder / f"{rank:05d}"
         if target.exists():
             return  # whole, for it was published; only datatrove's mark after it is missing
-        tokenizer = load(self.tokenizer)
+        tokenizer = _loaded(self.tokenizer)
         dtype = np.dtype(dtype_for(tokenizer.vocab_size)).newbyteorder("<")
         rows: list[tuple[int, int, int, int]] = []
         seen = Seen()
@@ -104,12 +105,20 @@ class Encode:
             write_json(draft / "seen.json", seen.to_json())
 
 
+@functools.lru_cache(maxsize=1)  # one process encodes many files
+def _loaded(folder: Path) -> Tokenizer:
+    from model.tokenizer import load
+
+    return load(folder)
+
+
 class Seen:
     """What the datasheet tells of the documents that became tokens."""
 
     def __init__(self) -> None:
         self.counters: dict[str, Counter[str]] = {
-            name: Counter() for name in ("documents", "text_bytes", "domains", "languages", "lengths_in_tokens")
+            name: Counter()
+            for name in ("documents", "text_bytes", "domains", "languages", "lengths_in_tokens")
         }
 
     def count(self, document: Any, tokens: int) -> None:
@@ -141,7 +150,9 @@ class ShardPlan:
 
 
 def plan_shards(encoded: Sequence[Path], shard_tokens: int) -> list[ShardPlan]:
-    """Cut the documents of each split, ordered by id, into shards of about so many tokens (at least one document)."""
+    """Cut the documents of each split, ordered by id, into shards of about so many tokens (at least one
+    document).
+    """
     tables = [np.load(folder / "documents.npy") for folder in encoded]
     documents = np.concatenate([*tables, np.empty((0, 4), np.uint64)])
     files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
@@ -167,14 +178,20 @@ class WriteShards:
     shards: Path
     written: Path
 
-    def __call__(self, data: Any, rank: int, world_size: int) -> None:
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> None:
         """Copy each document's tokens to its place."""
         shard = self.plan[rank]
         folders = {file: self.encoded / f"{file:05d}" for file in np.unique(shard.files)}
         ends = {file: np.cumsum(np.load(folder / "documents.npy")[:, 3]) for file, folder in folders.items()}
-        item = {file: (folder / "tokens").stat().st_size // max(1, int(ends[file][-1])) for file, folder in folders.items()}
+        item = {
+            file: (folder / "tokens").stat().st_size // max(1, int(ends[file][-1]))
+            for file, folder in folders.items()
+        }
         dtype = f"uint{8 * max(item.values())}"
-        tokens = {file: np.memmap(folder / "tokens", dtype=f"<u{item[file]}", mode="r") for file, folder in folders.items()}
+        tokens = {
+            file: np.memmap(folder / "tokens", dtype=f"<u{item[file]}", mode="r")
+            for file, folder in folders.items()
+        }
         writer = ShardWriter(self.shards / shard.name, dtype)
         for file, position in zip(shard.files, shard.positions, strict=True):
             start = int(ends[file][position - 1]) if position else 0
@@ -187,12 +204,10 @@ class WriteShards:
 
 
 def _counts(tokenizer: Path, encoded: Path, files: int, shards: list[dict[str, Any]]) -> PhaseCounts:
-    from model.tokenizer import load
-
     seen = Seen()
     for rank in range(files):
         seen.add(read_json(encoded / f"{rank:05d}" / "seen.json"))
-    loaded = load(tokenizer)
+    loaded = _loaded(tokenizer)
     documents = sum(seen.counters["documents"].values())
     extra = {
         "tokenizer": loaded.name,

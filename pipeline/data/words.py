@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# A word keeps inner apostrophes, dots and hyphens (don't, e.g, os.path, log-linear); other marks stand alone, as in
-# the Treebank-like tokenizers that the published thresholds were set with. Three dots are one mark.
+# A word keeps inner apostrophes, dots and hyphens (don't, e.g, os.path, log-linear); other marks stand alone,
+# as in the Treebank-like tokenizers that the published thresholds were set with. Three dots are one mark.
 _WORD = re.compile(r"\w+(?:[.'’\-]\w+)*|\.\.\.|[^\w\s]")
 _NORMAL = re.compile(r"[^\W_]+")
 _ASCII_BLANKS = bytes(code if chr(code).isalnum() else 32 for code in range(128)) + bytes(128)
@@ -28,7 +28,7 @@ def split_words(text: str) -> tuple[str, ...]:
 
 
 def normal_words(text: str) -> list[str]:
-    """Return the lower-case alphanumeric words: what is compared when texts are called equal or overlapping."""
+    """Return the lower-case alphanumeric words: what is compared when texts are called equal."""
     lowered = text.lower()
     if lowered.isascii():  # the same words, without a regular expression
         return lowered.encode().translate(_ASCII_BLANKS).decode().split()
@@ -65,7 +65,9 @@ def ngram_hashes(words: Hashes, n: int) -> Hashes:
 
 
 def mixed(values: Any) -> Hashes:
-    """Return well-spread 64-bit values, a bijection of the given ones (the finaliser of SplitMix64, Steele 2014)."""
+    """Return well-spread 64-bit values, a bijection of the given ones (the finaliser of SplitMix64, Steele
+    2014).
+    """
     with np.errstate(over="ignore"):
         z = np.asarray(values, dtype=np.uint64) + _GOLDEN
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -131,7 +131,7 @@ class RunWriter(Run):
         write_text(self.config, text)
 
     def check_epoch(self) -> None:
-        """Raise StageError if another writer has taken the run: a lock can be lost on a shared file system."""
+        """Raise StageError if another writer has the run: locks can be lost on a shared file system."""
         found = read_json(self._writer)
         if found["epoch"] != self.epoch:
             raise StageError(
@@ -174,7 +174,7 @@ class RunWriter(Run):
         self._rows.write(lines)
 
     def publishing_checkpoint(self, meta: checkpoints.Meta) -> AbstractContextManager[Path]:
-        """Yield a draft with room for `model/` and `state/`, published at the end if the run is still ours."""
+        """Yield a draft for `model/` and `state/`, published at the end if the run is still ours."""
         if self._rows is not None:
             os.fsync(self._rows.fileno())  # the rows up to a checkpoint must not be younger than it
         return checkpoints.writing(self.checkpoint_folder, meta, self.check_epoch)

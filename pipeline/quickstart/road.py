@@ -85,7 +85,7 @@ class _Road:
                 "data",
                 CONFIGS / "data" / "quickstart.yaml",
                 f"out={self.data}",
-                f"links.submissions=[{self.submissions}]",
+                f"links.inputs=[{self.submissions}]",
                 *server_arguments,
             )
         return not done

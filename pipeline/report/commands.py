@@ -9,7 +9,7 @@ from pipeline.report.sources import Sources
 
 NAME, TITLE = "commands", "Do it again"
 FILE = "commands.json"
-VERBS = {"dataset": "data", "run": "train", "study": "study"}
+VERBS = {"dataset": "data", "run": "train", "study": "study", "sweep": "study"}
 
 
 def section(sources: Sources) -> Section:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report import numbers
 from pipeline.report.figure import Canvas, Figure, draw, label_ends
-from pipeline.report.palette import ranked
+from pipeline.report.palette import Colour, ranked
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
 
@@ -19,11 +19,15 @@ LABELLED = 12
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's training loss: means over equal stretches of its steps, against tokens seen at their ends."""
+    """One run's training loss: means over equal stretches of its steps, against tokens seen at their ends.
+
+    `validations` are pairs of tokens seen and validation loss.
+    """
 
     trained: Trained
     tokens: Sequence[float]
     losses: Sequence[float]
+    validations: Sequence[tuple[float, float]]
 
 
 def section(sources: Sources) -> Section:
@@ -42,13 +46,17 @@ def section(sources: Sources) -> Section:
 
 def curve_of(trained: Trained) -> Curve:
     """Return a run's curve; steps whose loss is missing are left out, not drawn as zero."""
-    rows = [
-        row for row in trained.run.rows() if not numbers.is_missing(row.get("loss")) and row.get("tokens")
+    written = [row for row in trained.run.rows() if row.get("tokens")]
+    rows = [row for row in written if not numbers.is_missing(row.get("loss"))]
+    validated = [
+        (row["tokens"], row["validation_loss"])
+        for row in written
+        if not numbers.is_missing(row.get("validation_loss"))
     ]
     stretch = -(-len(rows) // MOST_POINTS) or 1
     parts = [rows[start : start + stretch] for start in range(0, len(rows), stretch)]
     losses = [sum(row["loss"] for row in part) / len(part) for part in parts]
-    return Curve(trained, [part[-1]["tokens"] for part in parts], losses)
+    return Curve(trained, [part[-1]["tokens"] for part in parts], losses, validated)
 
 
 def size_label(trained: Trained) -> str:
@@ -70,17 +78,20 @@ def _figure(curves: Sequence[Curve]) -> Figure:
             colour = colours[curve.trained.params_non_embedding or 0].sentinel
             style = ("-", (0, (5, 1.6)), (0, (1.5, 1.4)))[seeds.index(curve.trained.seed or 0) % 3]
             axes.plot(curve.tokens, curve.losses, color=colour, linewidth=1.3, linestyle=style)
+            axes.plot(
+                *_columns(curve.validations),
+                color=colour,
+                linestyle="none",
+                marker="o",
+                markeredgecolor=colour,
+            )
         first = min(curve.tokens[0] for curve in curves)
         last = max(curve.tokens[-1] for curve in curves)
         canvas.log_counts("x", max(first, last / 300), last * 1.02)
         axes.set_ylim(low, high)
         axes.set_xlabel("training tokens seen")
-        axes.set_ylabel("training loss, nats per token")
-        ends = [
-            (curve.tokens[-1], curve.losses[-1], size_label(curve.trained), colours[size].sentinel)
-            for size, curve in drawn_ends.items()
-        ]
-        label_ends(axes, ends[:LABELLED], 0.052 if canvas.is_narrow else 0.045)
+        axes.set_ylabel("loss, nats per token")
+        label_ends(axes, _labels(drawn_ends, colours), 0.052 if canvas.is_narrow else 0.045)
 
     ended = ", ".join(
         f"{size_label(c.trained)} at {numbers.fixed(c.losses[-1])}" for c in drawn_ends.values()
@@ -92,9 +103,20 @@ def _figure(curves: Sequence[Curve]) -> Figure:
         title="Training loss against tokens",
         description=f"Loss of {len(curves)} runs; the last values are {ended}.",
         caption="Training loss of every run against the tokens it has seen, averaged over equal stretches "
-        "of steps; the numbers name the size in non-embedding parameters"
+        "of steps; dots are validation losses. The numbers name the size in non-embedding parameters"
         + (", dashes the second and third seed." if several else "."),
     )
+
+
+def _labels(ends: Mapping[int, Curve], colours: Mapping[int, Colour]) -> list[tuple[float, float, str, str]]:
+    return [
+        (curve.tokens[-1], curve.losses[-1], size_label(curve.trained), colours[size].sentinel)
+        for size, curve in list(ends.items())[:LABELLED]
+    ]
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:

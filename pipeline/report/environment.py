@@ -52,7 +52,7 @@ def _fact(name: str, value: Any) -> tuple[str, str]:
     if name.endswith("_seconds"):
         return name.removesuffix("_seconds").replace("_", " "), numbers.duration(value)
     if isinstance(value, list):
-        return name.replace("_", " "), ", ".join(map(str, value))
+        return name.replace("_", " "), ", ".join(map(str, value)) or "none"
     return name.replace("_", " "), str(value)
 
 

@@ -12,7 +12,7 @@ from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
 
 NAME, TITLE = "evaluation", "Evaluation"
-FIRST = ("bits_per_byte", "loss", "perplexity", "accuracy")  # what is read first stands first
+FIRST = ("bits_per_byte", "accuracy", "loss", "perplexity")  # what is read first stands first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +105,22 @@ def _table(scores: Sequence[Score]) -> Table:
 
 def shown(score: Score) -> str:
     """Return a score with its standard error in the unit of its metric."""
-    if score.metric == "accuracy" and not numbers.is_missing(score.value):
-        assert score.value is not None
+    if (
+        score.metric.startswith("accuracy")
+        and score.value is not None
+        and not numbers.is_missing(score.value)
+    ):
         error = None if score.stderr is None else 100 * score.stderr
         return numbers.measured(100 * score.value, error, 1) + "\u00a0%"
-    return numbers.measured(score.value, score.stderr, 1 if score.metric == "perplexity" else 3)
+    if score.metric.startswith("perplexity"):
+        return numbers.measured(score.value, score.stderr, 0 if (score.value or 0) >= 1000 else 1)
+    return numbers.measured(score.value, score.stderr)
 
 
 def _order(column: tuple[str, str]) -> tuple[int, str, str]:
     task, metric = column
-    return (FIRST.index(metric) if metric in FIRST else len(FIRST), metric, task)
+    place = next((n for n, name in enumerate(FIRST) if metric.startswith(name)), len(FIRST))
+    return (place, metric, task)
 
 
 def _tasks(scores: Sequence[Score]) -> list[dict[str, str]]:

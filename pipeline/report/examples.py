@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import FormatError
+from pipeline.formats.manifest import Manifest
 from pipeline.report import numbers
 from pipeline.report.section import Section
 from pipeline.report.sources import Sources
@@ -23,7 +24,7 @@ else:
 NAME, TITLE = "examples", "Pages for reading"
 CHARACTERS = 700
 KEPT, DROPPED = 4, 2
-STRIDE = 7  # neighbours in a file are often alike: every seventh document says more than the first few
+REACH = 200  # documents of a file to choose from: neighbours are often alike
 
 
 def section(sources: Sources) -> Section:
@@ -34,7 +35,11 @@ def section(sources: Sources) -> Section:
     if kept is None and not dropped.is_dir():
         remedy = f"{sources.dataset} keeps no documents any more, only shards; build it again to read pages"
         return Section(name=NAME, title=TITLE, remedy=remedy)
-    values = {"kept": _documents(kept, KEPT) if kept else [], "dropped": list(_dropped(dropped))}
+    phases = Manifest.read(sources.dataset).phases
+    values = {
+        "kept": _documents(kept, KEPT) if kept else [],
+        "dropped": [shown for phase in phases if (shown := _dropped(dropped, phase))["reasons"]],
+    }
     return Section(name=NAME, title=TITLE, template="examples.html.j2", values=values)
 
 
@@ -56,17 +61,36 @@ def _kept_folder(dataset: Path) -> Path | None:
     return None
 
 
-def _dropped(folder: Path) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    for reason in sorted({path.parent for path in folder.rglob("*.jsonl.zst")}):
-        if documents := _documents(reason, DROPPED):
-            yield reason.relative_to(folder).as_posix().replace("/", ": ", 1), documents
+def _dropped(folder: Path, phase: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a phase dropped, the most frequent reason first, and what it cut from documents."""
+    whole: Mapping[str, int] = phase["dropped"]
+    found = {path.parent for path in (folder / phase["name"]).rglob("*.jsonl.zst")}
+    named = [(path.relative_to(folder / phase["name"]).as_posix(), path) for path in found]
+    reasons = [
+        (_reason(name, whole), documents)
+        for name, path in sorted(named, key=lambda item: (-whole.get(item[0], 0), item[0]))
+        if (documents := _documents(path, DROPPED))
+    ]
+    return {"phase": phase["name"], "number": numbers.count(sum(whole.values())), "reasons": reasons}
+
+
+def _reason(name: str, dropped: Mapping[str, int]) -> str:
+    return (
+        f"{name}: {numbers.count(dropped[name])}"
+        if name in dropped
+        else f"{name}: parts of documents that stay"
+    )
 
 
 def _documents(folder: Path, number: int) -> list[dict[str, str]]:
-    """Return a few documents of a folder, the first ones where there are not enough to choose from."""
+    """Return up to `number` documents of a folder, from all its files and not next to each other."""
     files = sorted(folder.rglob("*.jsonl.zst"))
-    rows = list(islice((row for path in files for row in read_lines(path)), STRIDE * number))
-    return [_shown(row) for row in (rows[::STRIDE] if len(rows) == STRIDE * number else rows[:number])]
+    each = -(-number // max(len(files), 1))
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        first = list(islice(read_lines(path), REACH))
+        rows += first[:: max(1, len(first) // each)][:each]
+    return [_shown(row) for row in rows[:number]]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

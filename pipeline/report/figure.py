@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from pipeline.report import numbers
-from pipeline.report.palette import COLOURS, INK, MUTED, PAPER, RULE
+from pipeline.report.palette import COLOURS, INK, MUTED, RULE
 
 WIDE, NARROW = 760, 350  # pixels
 _STYLE = {
@@ -41,7 +41,7 @@ _STYLE = {
     "ytick.labelsize": 11,
     "legend.frameon": False,
     "legend.fontsize": 11,
-    "lines.markeredgecolor": PAPER.sentinel,
+    "lines.markersize": 4,
 }
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 

@@ -26,7 +26,7 @@ STYLES = {
 def section(sources: Sources) -> Section:
     """Return the section, or how to make the fits it needs."""
     study = sources.study
-    if not study or study.is_sweep or not (study.fits or study.choice):
+    if not study or not (study.fits or study.choice):
         remedy = "no fits/ here; `loglinear study CONFIG` writes them when its runs are finished"
         return Section(name=NAME, title=TITLE, remedy=remedy)
     ladder = ladder_of(study)

@@ -32,6 +32,7 @@ def section(sources: Sources) -> Section:
         "splits": _splits(manifest),
         "manifest": manifest,
         "hash": manifest.hash,
+        "site_pages": len(site["pages"]) if (site := sources.extra("site/index.json")) else None,
     }
     return Section(name=NAME, title=TITLE, template="funnel.html.j2", values=values)
 

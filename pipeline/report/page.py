@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipeline.errors import FormatError
 from pipeline.formats.publish import write_text
 from pipeline.report import (
     commands,
@@ -41,6 +42,7 @@ SECTIONS: Mapping[str, tuple[Callable[[Sources], Section], ...]] = {
         result.section, fits.section, evaluation.section, curves.section, rates.section, samples.section,
         *_END,
     ),
+    "sweep": (rates.section, evaluation.section, curves.section, *_END),
     "quickstart": (
         result.section, fits.section, evaluation.section, curves.section, samples.section, *_DATA,
         rates.section, parity.section, *_END,
@@ -60,7 +62,7 @@ def render(sources: Sources) -> str:
     """Return the page; the same files give the same bytes."""
     templates = _templates()
     kind, headline = summary.title(sources)
-    parts = [_part(templates, build(sources)) for build in SECTIONS[sources.kind]]
+    parts = [_part(templates, _built(build, sources)) for build in SECTIONS[sources.kind]]
     return templates.get_template("page.html.j2").render(
         kind=kind,
         headline=headline,
@@ -78,6 +80,17 @@ def code_spans(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts)
     )
     return Markup("").join(marked)
+
+
+def _built(build: Callable[[Sources], Section], sources: Sources) -> Section:
+    try:
+        return build(sources)
+    except (KeyError, TypeError, AttributeError) as fault:
+        name = build.__module__.rpartition(".")[2]
+        raise FormatError(
+            f"{sources.root}: the files behind the section `{name}` are not as this version writes them "
+            f"({type(fault).__name__}: {fault}); make them again with this version"
+        ) from fault
 
 
 def _part(templates: Environment, section: Section) -> dict[str, Any]:

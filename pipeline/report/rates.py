@@ -10,15 +10,15 @@ from pipeline.report.evaluation import words
 from pipeline.report.figure import Canvas, Figure, draw
 from pipeline.report.palette import INK, PAPER, ranked
 from pipeline.report.section import Section, Table
-from pipeline.report.sources import Sources, identity
+from pipeline.report.sources import Sources
 
 NAME, TITLE = "rates", "Learning rates"
 
 
 def section(sources: Sources) -> Section:
     """Return the section, or how to make the sweep it needs."""
-    rule = identity(sources.study).get("learning_rate") if sources.study else None
-    verdict = sources.sweep.verdict if sources.sweep and sources.sweep.is_sweep else None
+    rule = sources.study.identity.get("learning_rate") if sources.study else None
+    verdict = sources.sweep.verdict if sources.sweep else None
     if not rule and not verdict:
         remedy = (
             "no sweep of learning rates here; `loglinear study` with `arms` in its configuration makes one"

@@ -11,7 +11,7 @@ from pipeline.report.evaluation import words
 from pipeline.report.figure import Canvas, Figure, draw
 from pipeline.report.palette import ACCENT, INK, PAPER, SECOND
 from pipeline.report.section import Section, Table
-from pipeline.report.sources import Sources, Study, identity
+from pipeline.report.sources import Sources, Study
 
 NAME, TITLE = "result", "Result"
 ABSCISSAE = {
@@ -59,12 +59,12 @@ def section(sources: Sources) -> Section:
 
 
 def ladder_of(study: Study) -> Ladder | None:
-    """Return the points of the study's own metric; None before there are any, or where it is no ladder."""
+    """Return the points of the study's own metric; None before it is known which."""
     decided = study.choice or study.verdict or {}
-    metric = decided.get("metric") or identity(study).get("metric")
-    if not metric or study.is_sweep:
+    metric = decided.get("metric") or study.identity.get("metric")
+    if not metric:
         return None
-    abscissa = decided.get("abscissa") or identity(study).get("abscissa") or "params_non_embedding"
+    abscissa = decided.get("abscissa") or study.identity.get("abscissa") or "params_non_embedding"
     rows = [
         (float(row[abscissa]), float(row["value"]))
         for row in study.points
@@ -161,7 +161,9 @@ def _caption(ladder: Ladder, choice: Mapping[str, Any]) -> str:
         return f"{said} No law has been chosen yet."
     law = f" The line is the {choice['chosen']} law fitted to the open circles, dashed where it is extended"
     band = "; the band is its 95 % interval for a new run." if choice.get("curve") else "."
-    bar = " The bar is what it predicts for the largest size; the diamond is what that size then scored."
+    bar = (
+        " The bar is what it predicts for a run of the largest size, the diamond what that size then scored."
+    )
     return said + law + band + (bar if ladder.largest else " The largest size has not been measured yet.")
 
 

@@ -75,12 +75,18 @@ class Study:
     @property
     def is_sweep(self) -> bool:
         """Whether it swept learning rates, instead of a ladder of sizes."""
-        return bool(self.verdict) and "widths" in self.verdict
+        return "widths" in (self.verdict or {}) or bool(self.identity.get("arms"))
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Return the configuration that decides it, as its plan keeps it."""
+        found = self.plan.get("identity") if self.plan else None
+        return found if isinstance(found, Mapping) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Everything a report is made from. `kind` is dataset, run, study or quickstart."""
+    """Everything a report is made from. `kind` is dataset, run, study, sweep or quickstart."""
 
     kind: str
     root: Path
@@ -106,13 +112,9 @@ def find(directory: Path) -> Sources:
         return Sources(kind="run", root=directory, runs=(_trained(directory, directory.name),))
     if is_study(directory):
         found = _study(directory)
-        return Sources(
-            kind="study",
-            root=directory,
-            study=found,
-            sweep=found if found.is_sweep else None,
-            runs=_runs(directory),
-        )
+        if found.is_sweep:
+            return Sources(kind="sweep", root=directory, sweep=found, runs=_runs(directory))
+        return Sources(kind="study", root=directory, study=found, runs=_runs(directory))
     data, study, sweep = directory / "data", directory / "study", directory / "sweep"
     if is_dataset(data) or is_study(study) or any((directory / name).is_file() for name in EXTRAS):
         return Sources(
@@ -142,12 +144,6 @@ def is_run(directory: Path) -> bool:
 def is_study(directory: Path) -> bool:
     """Tell whether a study was planned here."""
     return (directory / "plan.json").is_file() or (directory / "points.csv").is_file()
-
-
-def identity(study: Study) -> Mapping[str, Any]:
-    """Return the configuration that decides a study, as its plan keeps it."""
-    found = study.plan.get("identity") if study.plan else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def read_json_or_none(path: Path) -> Any:

@@ -13,7 +13,13 @@ from pipeline.report.evaluation import words
 from pipeline.report.funnel import units
 from pipeline.report.sources import Sources, Study
 
-TITLES = {"dataset": "Dataset", "run": "Training run", "study": "Scaling study", "quickstart": "Quickstart"}
+TITLES = {
+    "dataset": "Dataset",
+    "run": "Training run",
+    "study": "Scaling study",
+    "sweep": "Learning-rate sweep",
+    "quickstart": "Quickstart",
+}
 HEADLINES = {"quickstart": "From links to a scaling law"}
 
 
@@ -25,12 +31,12 @@ def title(sources: Sources) -> tuple[str, str]:
 def sentences(sources: Sources) -> list[str]:
     """Return the sentences that the files support."""
     said = []
-    if sources.study and sources.study.verdict and not sources.study.is_sweep:
+    if sources.study and sources.study.verdict:
         said += [_prediction(sources.study.verdict), _ladder(sources.study)]
-    elif sources.study and sources.study.is_sweep:
-        said += [f"{line}." for line in sources.study.verdict["summary"][:2]]
-    elif sources.study:
+    elif sources.study or (sources.kind == "sweep" and not (sources.sweep and sources.sweep.verdict)):
         said.append("The study is not finished: there is no verdict yet.")
+    if sources.kind == "sweep" and sources.sweep and sources.sweep.verdict:
+        said.append(_sweep(sources.sweep.verdict))
     if sources.kind == "run":
         said.append(_run(sources))
     if sources.dataset:
@@ -73,6 +79,11 @@ def _ladder(study: Study) -> str:
         f"parameters ({math.log10(high / low):.1f} decades, {runs} runs of {numbers.short(last['tokens'])} "
         f"tokens), and larger was better in {steps - wrong} of {steps} steps."
     )
+
+
+def _sweep(verdict: Mapping[str, Any]) -> str:
+    best = ", ".join(f"{numbers.number(one['best'], 3)} at width {one['width']}" for one in verdict["widths"])
+    return f"The best peak learning rates by {words(verdict['metric'])} are {best}."
 
 
 def _run(sources: Sources) -> str:

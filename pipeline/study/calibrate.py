@@ -43,7 +43,7 @@ def measure(
         group = [trial for trial in trials if trial.threads == count]
         slots = max(1, processes * threads // count)
         pool = Pool(launchers[count], slots, jobs.records)
-        chains = [jobs.chain(trial.rung, trial.train, folder=FOLDER) for trial in group]
+        chains = [jobs.chain(t.rung, t.train, threads=count, folder=FOLDER) for t in group]
         pool.run(chains, f"measuring {len(chains)} sizes")
     return {trial.rung: _measured(trial, jobs) for trial in trials}
 

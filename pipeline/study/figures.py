@@ -20,7 +20,8 @@ INK = "#7f7f7f"  # as far from white as from black
 # Okabe and Ito's palette, which colour-blind readers tell apart; all are of middle lightness.
 COLOURS = {"log-linear": "#0072b2", "power": "#d55e00", "offset-power": "#009e73"}
 HELD_OUT = "#cc79a7"
-RAMP = "viridis"
+DASHES = {"log-linear": "-", "power": "--", "offset-power": ":"}  # laws that agree lie on each other
+RAMP = ("viridis", 0.25, 0.8)  # its ends vanish on black and on white
 STYLE = {
     "svg.hashsalt": "loglinear",
     "svg.fonttype": "none",
@@ -73,7 +74,8 @@ def _value_by_size(axes: Any, verdict: Mapping[str, Any], fits: Mapping[str, Fit
             fit.solution.predict(line),
             color=COLOURS[name],
             label=f"{name}: {_formula(fit)}",
-            lw=1.4,
+            lw=1.5,
+            ls=DASHES[name],
         )
     chosen = fits[verdict["held_out"]["form"]]
     ends = band(chosen.solution, line, new_point=False)
@@ -115,12 +117,10 @@ def _held_out(axes: Any, held_out: Mapping[str, Any], x: float) -> None:
 
 
 def _loss_by_tokens(axes: Any, plan: Plan, run_of: Callable[[str], Run]) -> None:
-    from matplotlib import colormaps  # only who draws needs it
-
     sizes = sorted({run.params_non_embedding for run in plan.runs})
-    shades = dict(zip(sizes, colormaps[RAMP](np.linspace(0.1, 0.85, len(sizes))), strict=True))
+    shades = dict(zip(sizes, _shades(len(sizes)), strict=True))
     labelled = set()
-    for run in plan.runs:
+    for run in sorted(plan.runs, key=lambda run: run.params_non_embedding):
         rows = [row for row in run_of(run.name).rows() if row.get("loss") is not None]
         if not rows:
             continue
@@ -137,10 +137,8 @@ def _loss_by_tokens(axes: Any, plan: Plan, run_of: Callable[[str], Run]) -> None
 
 
 def _value_by_rate(axes: Any, verdict: Mapping[str, Any]) -> None:
-    from matplotlib import colormaps
-
     widths = verdict["widths"]
-    shades = colormaps[RAMP](np.linspace(0.1, 0.85, len(widths)))
+    shades = _shades(len(widths))
     for one, shade in zip(widths, shades, strict=True):
         axes.plot(
             one["rates"],
@@ -156,6 +154,14 @@ def _value_by_rate(axes: Any, verdict: Mapping[str, Any]) -> None:
     axes.set_xlabel("learning rate (dashed: best)")
     axes.set_ylabel(_words(verdict["metric"]))
     axes.legend(fontsize=8)
+
+
+def _shades(count: int) -> Any:
+    """Return colours (count, 4) from small to large."""
+    from matplotlib import colormaps  # only who draws needs it
+
+    name, first, last = RAMP
+    return colormaps[name](np.linspace(first, last, count))
 
 
 def _smooth(values: Array) -> Array:

@@ -40,11 +40,18 @@ class Jobs:
         return Run(self.out / folder / name)
 
     def chain(
-        self, name: str, train: Mapping[str, Any], *, folder: str = "runs", seconds: float = 1.0
+        self,
+        name: str,
+        train: Mapping[str, Any],
+        *,
+        threads: int,
+        folder: str = "runs",
+        seconds: float | None = None,
     ) -> Chain:
         """Return the training of a run and, where results come from an evaluation, its evaluation."""
         run = self.run(name, folder)
-        steps = [Step(make=lambda: self._train_job(name, train, folder), is_done=lambda: run.finished)]
+        spread = with_threads(train, threads)
+        steps = [Step(make=lambda: self._train_job(name, spread, folder), is_done=lambda: run.finished)]
         if self.evaluate is not None:
             steps.append(
                 Step(make=lambda: self._evaluate_job(name, folder), is_done=lambda: bool(results(run)))
@@ -72,6 +79,12 @@ class Jobs:
         path = self.out / "configs" / f"{name}.yaml"
         write_text(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         return Job(name=name, argv=(verb, str(path)), directory=self.out, environment=dict(self.environment))
+
+
+def with_threads(train: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Return a training configuration whose engine, where it says a number of threads, uses this many."""
+    engine = train.get("engine", {})
+    return {**train, "engine": {**engine, "threads": threads}} if "threads" in engine else dict(train)
 
 
 def train_record(name: str, folder: str = "runs") -> str:

@@ -15,7 +15,7 @@ from pipeline.study import calibrate
 from pipeline.study import plan as plans
 from pipeline.study.config import Arm, Config, Preview, Rung, decisive, rate
 from pipeline.study.jobs import Jobs
-from pipeline.study.plan import Measurement, Plan
+from pipeline.study.plan import Measurement, Plan, PlannedRun
 
 Launchers = Callable[[int], Launcher]
 
@@ -28,14 +28,28 @@ class Planner:
 
     def make(self, data_hash: str) -> Plan:
         """Return the plan; takes as long as measuring does."""
-        config, unique = self._config, Manifest.read(self._config.data).tokens("train")
+        config, batch = self._config, int(self._config.train["global_batch_tokens"])
         measurements: dict[str, Measurement] = {}
         tokens = config.tokens.count
         if tokens is None:
             measurements = self._measure()
             tokens = self._tokens_within(measurements)
-        batch = int(config.train["global_batch_tokens"])
-        tokens = max(batch, tokens // batch * batch)
+        runs = self._runs(max(batch, tokens // batch * batch), measurements, data_hash)
+        return Plan(
+            config_hash=identity_hash(decisive(config)),
+            identity=decisive(config),
+            data_hash=data_hash,
+            created=now(),
+            train_tokens=runs[0].tokens,
+            processes=config.processes,
+            threads=config.threads,
+            success=config.success.model_dump(),
+            measurements=measurements,
+            runs=tuple(runs) if config.arms else plans.mark_largest(runs),
+        )
+
+    def _runs(self, tokens: int, measurements: Mapping[str, Measurement], data_hash: str) -> list[PlannedRun]:
+        unique = Manifest.read(self._config.data).tokens("train")
         runs = [
             plans.describe_run(
                 self._complete(rung, seed, tokens, arm),
@@ -45,28 +59,15 @@ class Planner:
                 data_hash=data_hash,
                 unique_tokens=unique,
             )
-            for rung in config.rungs
-            for arm in (config.arms or (None,))
+            for rung in self._config.rungs
+            for arm in (self._config.arms or (None,))
             for seed in rung.seeds
         ]
-        timed = [
-            replace(one, estimated_seconds=plans.run_seconds(measurements[one.rung], tokens))
-            if measurements
-            else one
-            for one in runs
+        if not measurements:
+            return runs
+        return [
+            replace(run, estimated_seconds=plans.run_seconds(measurements[run.rung], tokens)) for run in runs
         ]
-        return Plan(
-            config_hash=identity_hash(decisive(config)),
-            identity=decisive(config),
-            data_hash=data_hash,
-            created=now(),
-            train_tokens=tokens,
-            processes=config.processes,
-            threads=config.threads,
-            success=config.success.model_dump(),
-            measurements=measurements,
-            runs=plans.mark_largest(timed) if not config.arms else tuple(timed),
-        )
 
     def _measure(self) -> dict[str, Measurement]:
         batch = int(self._config.train["global_batch_tokens"])

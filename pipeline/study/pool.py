@@ -39,7 +39,7 @@ class Chain:
 
     name: str
     steps: tuple[Step, ...]
-    seconds: float = 1.0
+    seconds: float | None = None  # expected
 
     @property
     def is_done(self) -> bool:
@@ -63,34 +63,42 @@ class Pool:
         self._launcher, self._processes, self._records = launcher, processes, records
         self._failures: dict[str, int] = {}
         self._broken: dict[str, str] = {}
+        self._begun: dict[str, float] = {}
         self._stopping = False
 
     def run(self, chains: Sequence[Chain], description: str) -> None:
         """Finish all chains; StageError shows the end of the log of those that failed."""
-        waiting = sorted((c for c in chains if not c.is_done), key=lambda c: -c.seconds)
+        waiting = sorted((c for c in chains if not c.is_done), key=lambda c: -(c.seconds or 0))
         if not waiting:
             return
+        running: list[_Running] = []
         with self._signals(), log.progress(description, total=len(chains), unit="runs") as shown:
             shown.advance(len(chains) - len(waiting))
-            running: list[_Running] = []
-            while (waiting or running) and not self._stopping:
-                while waiting and len(running) < self._processes:
-                    running.append(self._start(waiting.pop(0)))
-                ended = [one for one in running if one.submission.poll() is not None]
-                for one in ended:
-                    running.remove(one)
-                    following = self._after(one)
-                    if following is not None:
-                        running.append(following)
-                    else:
-                        shown.advance()
-                left = self._seconds_left(waiting, running)
-                shown.note(f"{', '.join(one.chain.name for one in running)}; about {left:.0f} s left")
-                time.sleep(POLL_SECONDS)
-            if self._stopping:
-                self._stop(running)
+            try:
+                while (waiting or running) and not self._stopping:
+                    self._turn(waiting, running, shown)
+            finally:
+                _stop(running)
+        if self._stopping:
+            raise Stopped("stopped with every run saved; the same command goes on from here")
         if self._broken:
             raise StageError("\n".join(self._broken.values()))
+
+    def _turn(self, waiting: list[Chain], running: list[_Running], shown: log.Progress) -> None:
+        """Fill the free processes, then look after the jobs that have ended."""
+        while waiting and len(running) < self._processes:
+            chain = waiting.pop(0)
+            self._begun[chain.name] = time.monotonic()
+            running.append(self._start(chain))
+        for one in [one for one in running if one.submission.poll() is not None]:
+            running.remove(one)
+            following = self._after(one)
+            if following is not None:
+                running.append(following)
+            else:
+                shown.advance()
+        shown.note(", ".join(one.chain.name for one in running) + self._left(waiting, running))
+        time.sleep(POLL_SECONDS)
 
     def _start(self, chain: Chain) -> _Running:
         step = next(step for step in chain.steps if not step.is_done())
@@ -106,6 +114,10 @@ class Pool:
             return None if ended.chain.is_done else self._start(ended.chain)
         if self._stopping:
             return None
+        return self._again(ended, code)
+
+    def _again(self, ended: _Running, code: int | None) -> _Running | None:
+        """Count a failure, show the end of the log and start the job again, unless that is of no use."""
         tail = _tail(ended.job.log)
         self._record(ended.job, failure={"exit_code": code, "time": time.time(), "log": tail})
         self._failures[ended.job.name] = self._failures.get(ended.job.name, 0) + 1
@@ -118,19 +130,15 @@ class Pool:
         LOG.warning("%s\ntrying again", message)
         return self._start(ended.chain)
 
-    def _stop(self, running: Sequence[_Running]) -> None:
-        LOG.info("stopping %d jobs; each saves a checkpoint first", len(running))
-        stoppers = [threading.Thread(target=one.submission.stop) for one in running]
-        for stopper in stoppers:
-            stopper.start()
-        for stopper in stoppers:
-            stopper.join()
-        raise Stopped("stopped with every run saved; the same command goes on from here")
-
-    def _seconds_left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> float:
+    def _left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> str:
+        """Return how long the rest should take by what was measured, or nothing where nothing was."""
+        expected = [chain.seconds for chain in [*waiting, *(one.chain for one in running)]]
+        if None in expected:
+            return ""
         now = time.monotonic()
-        rest = [max(one.chain.seconds - (now - one.started), 1.0) for one in running]
-        return makespan([*rest, *(chain.seconds for chain in waiting)], self._processes)
+        rest = [max((one.chain.seconds or 0) - (now - self._begun[one.chain.name]), 1.0) for one in running]
+        left = makespan([*rest, *(chain.seconds or 0 for chain in waiting)], self._processes)
+        return f"; by measured speeds {left:.0f} s left"
 
     def _record(self, job: Job, starts: int = 0, failure: Any = None, seconds: float | None = None) -> None:
         path = self._records / f"{job.name}.json"
@@ -171,6 +179,17 @@ def recorded_failures(records: Path) -> dict[str, int]:
     """Return the jobs that failed at least once, and how often."""
     counts = {path.stem: len(read_json(path)["failures"]) for path in sorted(records.glob("*.json"))}
     return {name: count for name, count in counts.items() if count}
+
+
+def _stop(running: Sequence[_Running]) -> None:
+    """Ask the jobs that still run to save themselves and end, all at once."""
+    if running:
+        LOG.info("stopping %d jobs; each saves a checkpoint first", len(running))
+    stoppers = [threading.Thread(target=one.submission.stop) for one in running]
+    for stopper in stoppers:
+        stopper.start()
+    for stopper in stoppers:
+        stopper.join()
 
 
 def _tail(path: Path) -> list[str]:

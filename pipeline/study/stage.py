@@ -116,7 +116,9 @@ class _Study:
         known = collect.read(path)
         hashes = {point.config_hash for point in known}
         missing = [run for run in runs if run.config_hash not in hashes]
-        chains = [self._jobs.chain(r.name, r.train, seconds=r.estimated_seconds or 1.0) for r in missing]
+        chains = [
+            self._jobs.chain(r.name, r.train, threads=threads, seconds=r.estimated_seconds) for r in missing
+        ]
         slots = max(1, self._config.processes * self._config.threads // threads)
         Pool(self._launchers(threads), slots, self._jobs.records).run(chains, "training the ladder")
         for one in missing:

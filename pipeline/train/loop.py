@@ -262,7 +262,6 @@ class Attempt:
         return Meter(
             flops_per_token=self._plan.flops_per_token,
             tokens_per_step=self._plan.tokens_per_step,
-            steps_left=self._plan.steps - self._start,
             peak=device_peak,
             devices=self._plan.world_size,
         )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.config import FlopsFormula, GPTConfig, describe, flops_per_token, parameters, parameters_non_embedding
+from model.config import (
+    FlopsFormula,
+    GPTConfig,
+    describe,
+    flops_per_token,
+    parameters,
+    parameters_non_embedding,
+)
 from pipeline.errors import ConfigError
 from pipeline.train.sampler import count_windows
 
 FLOPS_FORMULA: FlopsFormula = "6N_matmul + 6LdT"
-# On a CPU small passes stay in cache; see benchmarks. A pass of a few thousand tokens fills a GPU's smallest model.
+# A pass of this size is near the best on a CPU for small models: smaller ones pay for their calls.
 MICRO_BATCH_TOKENS = 2048
 
 
@@ -17,8 +24,8 @@ MICRO_BATCH_TOKENS = 2048
 class Plan:
     """The numbers of one training job. `dataset_tokens` is None while the dataset is not there.
 
-    `rows_per_rank` sequences a step fall to each process, in `micro_batches` passes of `micro_batch_sequences` (the
-    last may be smaller).
+    `rows_per_rank` sequences a step fall to each process, in `micro_batches` passes of at most
+    `micro_batch_sequences`.
     """
 
     steps: int
@@ -59,9 +66,10 @@ def plan_batches(
     """Return how a step is spread over processes and passes; ConfigError if tokens are no whole sequences."""
     sequences, rest = divmod(global_batch_tokens, sequence_tokens)
     if rest or not sequences:
+        nearest = max(round(global_batch_tokens / sequence_tokens), 1) * sequence_tokens
         raise ConfigError(
             f"global_batch_tokens ({global_batch_tokens:,}) must be a multiple of sequence_tokens"
-            f" ({sequence_tokens:,}); the nearest is {max(round(global_batch_tokens / sequence_tokens), 1) * sequence_tokens:,}"
+            f" ({sequence_tokens:,}); the nearest is {nearest:,}"
         )
     rows = -(-sequences // world_size)
     wanted = micro_batch_sequences or max(MICRO_BATCH_TOKENS // sequence_tokens, 1)
@@ -126,6 +134,7 @@ def tell(model: GPTConfig, plan: Plan) -> str:
         else f" of {plan.dataset_tokens:,} tokens in {plan.windows:,} windows"
     )
     last = plan.rows_per_rank - plan.micro_batch_sequences * (plan.micro_batches - 1)
+    smaller = "" if last == plan.micro_batch_sequences else f", the last of {last}"
     lines = {
         "model": describe(model),
         "non-embedding": f"{plan.parameters_non_embedding:,} parameters",
@@ -135,7 +144,7 @@ def tell(model: GPTConfig, plan: Plan) -> str:
         f" ({plan.train_tokens / plan.parameters_non_embedding:.2f} per non-embedding parameter)",
         "step": f"{plan.sequences_per_step:,} sequences of {plan.sequence_tokens:,} tokens",
         "process": f"{plan.world_size} × {plan.rows_per_rank} sequences in {plan.micro_batches} passes of"
-        f" {plan.micro_batch_sequences}{'' if last == plan.micro_batch_sequences else f', the last of {last}'}",
+        f" {plan.micro_batch_sequences}{smaller}",
         "warm-up": f"{plan.warmup_tokens:,} tokens ({plan.warmup_tokens / plan.tokens_per_step:.1f} steps)",
         "compute": f"{plan.flops:.3e} FLOPs ({plan.flops_per_token:,} a token by {plan.flops_formula})",
         "identity": f"{plan.config_hash} on data {plan.data_hash or 'unknown'}",

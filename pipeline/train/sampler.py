@@ -1,12 +1,12 @@
 """The order of data: which windows of the token stream a step trains on, as arithmetic.
 
-A split's shards, one after another, are one stream of tokens. Window w holds tokens w·T to w·T + T, one more
-than T, so that every token but the first is a target once. An epoch visits every window once, in an order that
-a keyed permutation gives without a table; position k of the order is a pure function of (data, T, seed, k).
+A split's shards, one after another, are one stream of tokens. Window w holds tokens w*T to w*T + T, one more
+than T, so that every token but the first is a target once. An epoch visits every window once, in an order
+that a keyed permutation gives without a table; position k of it is a pure function of (data, T, seed, k).
 Step s takes positions s·B to s·B + B, whatever the number of processes, so resuming is arithmetic.
 
 The permutation is the generalised Feistel network of Black and Rogaway, "Ciphers with Arbitrary Finite
-Domains" (2002), section 5, on a·b >= n points, walked in cycles until it lands below n (section 4).
+Domains" (2002), section 5, on a*b >= n points, walked in cycles until it lands below n (section 4).
 """
 
 import hashlib
@@ -80,6 +80,7 @@ class Order:
     def __init__(self, windows: int, data_hash: str, sequence_tokens: int, seed: int):
         self.windows = windows
         self._name = f"{data_hash}:{sequence_tokens}:{seed}"
+        self._block_size = min(BLOCK, windows)  # more would be many epochs of a tiny split
         self._block = (-1, np.empty(0, dtype=np.int64))
 
     def at(self, positions: Indices) -> Indices:
@@ -96,15 +97,16 @@ class Order:
         positions = np.arange(step * sequences, (step + 1) * sequences, dtype=np.int64)
         for start, end in sorted(skipped):
             positions[positions >= start] += end - start
-        blocks = range(int(positions[0]) // BLOCK, int(positions[-1]) // BLOCK + 1)
+        blocks = range(int(positions[0]) // self._block_size, int(positions[-1]) // self._block_size + 1)
         return np.concatenate([self._in_block(block, positions) for block in blocks])
 
     def _in_block(self, block: int, positions: Indices) -> Indices:
         """Return the windows at those of the positions (ascending) that lie in a block."""
-        start = block * BLOCK
+        start = block * self._block_size
+        end = start + self._block_size
         if self._block[0] != block:
-            self._block = (block, self.at(np.arange(start, start + BLOCK, dtype=np.int64)))
-        first, last = np.searchsorted(positions, [start, start + BLOCK])
+            self._block = (block, self.at(np.arange(start, end, dtype=np.int64)))
+        first, last = np.searchsorted(positions, [start, end])
         return self._block[1][positions[first:last] - start]
 
 
@@ -122,13 +124,13 @@ def permute(values: Indices, n: int, key: str) -> Indices:
 def rows_of(rank: int, world_size: int, windows: Indices) -> tuple[Indices, int]:
     """Return the windows of a step that one process takes, and how many rows it must fill up to.
 
-    Every process gets as many rows, so that all make the same number of passes; the missing ones have no targets.
+    Every process gets as many rows, so that all make as many passes; the missing rows have no targets.
     """
     return windows[rank::world_size], -(-len(windows) // world_size)
 
 
 def pad(windows: Indices, rows: int) -> tuple[Indices, Indices]:
-    """Return inputs (rows, T) and targets (rows, T) of windows (<= rows, T + 1); rows beyond have no targets."""
+    """Return inputs and targets (rows, T) of windows (<= rows, T + 1); rows beyond have no targets."""
     shape = (rows, windows.shape[1] - 1)
     inputs, targets = np.zeros(shape, dtype=np.int64), np.full(shape, NO_TARGET, dtype=np.int64)
     inputs[: len(windows)], targets[: len(windows)] = windows[:, :-1], windows[:, 1:]
@@ -136,7 +138,7 @@ def pad(windows: Indices, rows: int) -> tuple[Indices, Indices]:
 
 
 def _feistel(values: Indices, left: int, right: int, keys: Sequence[np.uint64]) -> Indices:
-    """Apply the rounds to values below left·right; odd and even rounds add modulo the one and the other."""
+    """Apply the rounds to values below left*right; odd and even rounds add modulo the one and the other."""
     low, high = values % left, values // left
     for number, key in enumerate(keys):
         modulus = left if number % 2 == 0 else right

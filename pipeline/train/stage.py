@@ -1,4 +1,4 @@
-"""Pretraining: what is asked, what follows from it, and who may write the run. The loop itself is in `loop`."""
+"""Pretraining: what is asked, what follows from it, and who may write the run; the loop is in `loop`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pipeline.config import (
     identity_hash,
     identity_of,
     load,
+    plain,
 )
 from pipeline.errors import ConfigError
 from pipeline.formats.manifest import NAME as MANIFEST
@@ -106,8 +107,8 @@ def describe(config: Config, plan: Plan) -> str:
 def run(config: Config, plan: Plan) -> None:
     """Train, or go on training, to the horizon; a finished run says so and returns.
 
-    Raises Stopped once a checkpoint is saved after a signal or a stop file, ConfigError where the directory holds a
-    run of another identity.
+    Raises Stopped once a checkpoint is saved after a signal or a stop file, ConfigError where the directory
+    holds a run of another identity.
     """
     started = time.time()
     run = Run(config.out)
@@ -141,7 +142,7 @@ def refuse_other(run: Run, config: Config, plan: Plan) -> None:
         raise ConfigError(
             [f"{run.directory}: holds another run; {remedy}:", *(f"  {line}" for line in changed)]
         )
-    for line in differences(earlier.model_dump(mode="json"), config.model_dump(mode="json")):
+    for line in differences(plain(earlier), plain(config)):
         _log.info("%s: changed, which does not change the result: %s", run.directory, line)
 
 
@@ -149,10 +150,11 @@ def _problems(config: Config, sequence_tokens: int, manifest: Manifest | None) -
     problems = []
     if sequence_tokens > config.model.n_ctx:
         problems.append(f"sequence_tokens: {sequence_tokens} is more than model.n_ctx ({config.model.n_ctx})")
-    if config.schedule.warmup_tokens + (config.schedule.decay_tokens or 0) > config.train_tokens:
+    warmup_tokens, decay_tokens = config.schedule.warmup_tokens, config.schedule.decay_tokens or 0
+    if warmup_tokens + decay_tokens > config.train_tokens:
         problems.append(
-            f"schedule: warm-up and decay ({config.schedule.warmup_tokens:,} + {config.schedule.decay_tokens or 0:,}"
-            f" tokens) are longer than train_tokens ({config.train_tokens:,})"
+            f"schedule: warm-up and decay ({warmup_tokens:,} + {decay_tokens:,} tokens) are longer than"
+            f" train_tokens ({config.train_tokens:,})"
         )
     if manifest and manifest.vocab_size > config.model.vocab_size:
         problems.append(

@@ -16,7 +16,7 @@ from pipeline.trainer.engine import Batch, Engine
 
 @dataclass(frozen=True)
 class Validated:
-    """Nats per token and bits per byte of text; the standard error is the loss's, None with fewer than two passes."""
+    """Nats per token and bits per byte of text; `stderr` is the loss's, None with fewer than two passes."""
 
     loss: float
     stderr: float | None
@@ -25,10 +25,10 @@ class Validated:
 
 
 class Validation:
-    """The first windows of a split, in order, spread over the processes: the same at any world size but for rounding.
+    """The first windows of a split, in order, spread over the processes: the same windows at any world size.
 
-    `byte_lengths` are the bytes of text of each id (V,). Each pass of neighbouring windows is one observation, so the
-    standard error allows for the likeness of text that stands together.
+    `byte_lengths` are the bytes of text of each id (V,). A pass of neighbouring windows is one observation,
+    so the standard error allows for the likeness of text that stands together.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """The contract between a training loop and the frameworks that spread a model over processes.
 
 The seam is coarse on purpose: the engine sees all micro-batches of a step, counts targets across ranks and
-normalises every loss term by its own count, so that accumulation, clipping, skipping and sharding hide behind it.
+normalises every loss term by its own count, so that accumulation, clipping, skipping and sharding hide
+behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NO_TARGET = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process forwards at once: `inputs` (B, T) and `targets` (B, T), both int64; -100 asks for no loss."""
+    """What one process forwards at once: `inputs` and `targets` (B, T), int64; -100 asks for no loss."""
 
     inputs: Tensor
     targets: Tensor
@@ -39,7 +40,8 @@ class Batch:
 class StepStats:
     """One optimizer step over all ranks: weighted loss, gradient norm before the clip, targets counted.
 
-    `applied` is False where loss or norm was not finite and the step was therefore skipped; `grad_norm` is NaN then.
+    `applied` is False where loss or norm was not finite and the step was therefore skipped; `grad_norm` is
+    NaN then.
     """
 
     loss: float
@@ -61,7 +63,7 @@ Losses = Mapping[str, Loss]
 
 
 class Objective(Protocol):
-    """What a model is trained for: named terms, each a sum over targets that the batch alone tells the number of."""
+    """What a model is trained for: named terms, each a sum over targets; a batch alone tells how many."""
 
     weights: Mapping[str, float]
 
@@ -98,7 +100,10 @@ class NextToken:
 
 
 class Engine(Protocol):
-    """A model spread over this job's processes, and the means to take one optimizer step. Every method is collective."""
+    """A model spread over this job's processes, and the means to take one optimizer step.
+
+    Every method is collective.
+    """
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepStats:
         """Accumulate the micro-batches, clip, and update unless loss or norm is not finite."""
@@ -113,7 +118,7 @@ class Engine(Protocol):
         """Return the full-precision weights on rank 0's CPU, None elsewhere."""
 
     def save_state(self, directory: Path) -> Pending:
-        """Write the engine-neutral training state; `wait()` on what is returned before anything is published."""
+        """Write the engine-neutral training state; `wait()` on the result before anything is published."""
 
     def load_state(self, directory: Path) -> None:
         """Take over a state that any engine at any world size has written."""
@@ -154,7 +159,7 @@ class Pending:
 
 
 def weighted(sums: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, float]) -> Tensor:
-    """Return this batch's part of the objective: each term over its own count in the whole step, times its weight."""
+    """Return a batch's part of the objective: each term over its count in the step, times its weight."""
     parts = [sums[name] * (weights[name] / max(counts[name], 1)) for name in sums]
     return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import ConfigError
 
-# FLOP/s from NVIDIA's data sheets: bf16 dense (their sparse figures are twice these), fp32 without tensor cores.
+# FLOP/s from NVIDIA's data sheets: bf16 dense (sparse figures are twice these), fp32 without tensor cores.
 GPU_PEAKS = MappingProxyType(
     {
         "A100": {"bf16": 312e12, "fp32": 19.5e12},

@@ -1,4 +1,4 @@
-"""Speed since the last row, and the time that is left."""
+"""Speed since the last row: tokens per second, and what share of the hardware's peak that is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pipeline.trainer.steps import Step
 
 
 class Meter:
-    """Adds steps up; `mfu` is FLOP/s by a named formula over a named peak, None where the peak is not known."""
+    """Adds steps up; `mfu` is FLOP/s by a named formula over a named peak, None where that is not known."""
 
-    def __init__(
-        self, flops_per_token: int, tokens_per_step: int, steps_left: int, peak: Peak | None, devices: int
-    ):
+    def __init__(self, flops_per_token: int, tokens_per_step: int, peak: Peak | None, devices: int):
         self._flops_per_token, self._tokens_per_step = flops_per_token, tokens_per_step
         self._peak_flops = peak.flops * devices if peak else None
         self._steps, self._seconds, self._data_seconds = 0, 0.0, 0.0
-        self._begun, self._done, self._left = time.monotonic(), 0, steps_left
+        self._begun, self._done = time.monotonic(), 0
         self._shown_at, self._shown_steps = self._begun, 0
         self._speed = 0.0
 
@@ -52,17 +50,9 @@ class Meter:
         return steps * self._tokens_per_step
 
     def tell(self) -> str:
-        """Return speed and time left for people; what remains is assumed to go at the pace so far, all included."""
+        """Return the speed for people."""
         mfu = self._mfu()
-        left = (time.monotonic() - self._begun) / self._done * (self._left - self._done)
-        share = "" if mfu is None else f"  mfu {mfu:.1%}"
-        return f"{self._speed:,.0f} tokens/s{share}  {_duration(left)} left"
+        return f"{self._speed:,.0f} tokens/s" + ("" if mfu is None else f"  mfu {mfu:.1%}")
 
     def _mfu(self) -> float | None:
         return self._speed * self._flops_per_token / self._peak_flops if self._peak_flops else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -20,7 +20,7 @@ PACKAGES = ("torch", "deepspeed", "numpy", "safetensors", "loglinear")
 
 
 def origin() -> dict[str, Any]:
-    """Return what this process runs on and with; nothing of the environment's values, which may hold secrets."""
+    """Return what this process runs on and with; no environment variables, which may hold secrets."""
     return {
         "started": time.time(),
         "argv": sys.argv,

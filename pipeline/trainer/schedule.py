@@ -1,6 +1,6 @@
 """The learning rate as a function of the tokens seen: linear warm-up, then cosine, linear or WSD.
 
-The rate of a step is taken in the middle of its tokens, so that neither the first nor the last is wasted on zero.
+The rate of a step is taken in the middle of its tokens, so neither the first nor the last step is lost.
 """
 
 import math
@@ -18,7 +18,8 @@ Shape = Literal["cosine", "linear", "wsd"]
 class Schedule(Schema):
     """`warmup_tokens` rise from zero to the peak; then the shape falls to `final_lr_fraction` of it.
 
-    wsd (warm-up, stable, decay; Hu et al. 2024) stays at the peak and falls linearly over the last `decay_tokens`.
+    wsd (warm-up, stable, decay; Hu et al. 2024) stays at the peak and falls linearly over the last
+    `decay_tokens`.
     """
 
     kind: Shape = identity("cosine", description="shape after the warm-up")

@@ -87,7 +87,8 @@ class State:
         found = self._read(f"{kind}/{parameter}")
         if found.shape != shape:
             raise FormatError(
-                f"{self._directory}: {kind}/{parameter} has shape {tuple(found.shape)}, the model's is {tuple(shape)}"
+                f"{self._directory}: {kind}/{parameter} has shape {tuple(found.shape)},"
+                f" the model's is {tuple(shape)}"
             )
         return found
 

@@ -41,7 +41,8 @@ def steps(
 ) -> Iterator[Step]:
     """Take the steps after `start` up to `until`.
 
-    `batches` gives this rank's micro-batches of a step counted from 0; `rate` the learning rate at a number of tokens.
+    `batches` gives this rank's micro-batches of a step counted from 0, `rate` the learning rate at a number
+    of tokens.
     """
     for index in range(start, until):
         begun = time.perf_counter()

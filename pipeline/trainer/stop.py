@@ -1,4 +1,4 @@
-"""Being asked to stop: by a signal, or by the run's stop file. Polled at step boundaries, agreed by all ranks.
+"""Being asked to stop, by a signal or by the run's stop file: polled at step boundaries, agreed by all ranks.
 
 The first signal asks; a second one ends the process at once, as if the handler were not there.
 """

@@ -1,8 +1,8 @@
 """The `deepspeed` engine: ZeRO behind our contract.
 
-Parameters, gradients, their reduction and the moments are fp32 in every stage; with precision bf16 the products
-run under our own autocast, as in `single`, so that the engines differ in rounding alone. The learning rate, the
-normalisation and the rule for bad numbers are ours.
+Parameters, gradients, their reduction and the moments are fp32 in every stage; with precision bf16 the
+products run under our own autocast, as in `single`, so that the engines differ in rounding alone. The
+learning rate, the normalisation and the rule for bad numbers are ours.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Zero:
         return stage3 if stage3 is not None else list(optimizer.single_partition_of_fp32_groups)
 
     def _make_moments(self, steps: int) -> None:
-        """Give the wrapped optimizer the tensors that it makes itself at its first step, and set its count."""
+        """Give the wrapped optimizer the tensors it makes itself at its first step, and set its count."""
         optimizer = self._engine.optimizer
         for tensor in self._flat_tensors():
             moments = optimizer.optimizer.state[tensor]

@@ -51,6 +51,28 @@ def test_logits_far_from_zero_stay_exact():
     torch.testing.assert_close(next_token_loss(hidden, weight, targets).double(), expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("logit", [69.9, 70.1])
+def test_logits_at_the_bound_of_plain_exponentials_stay_exact_from_either_side(logit):
+    hidden = torch.tensor([[logit], [-logit], [0.5]], requires_grad=True)
+    weight = torch.tensor([[1.0], [-1.0], [0.25]], requires_grad=True)
+    targets = torch.tensor([1, 1, 2])
+    expected = torch.autograd.grad(plain(hidden.double(), weight.double(), targets), (hidden, weight))
+
+    loss = next_token_loss(hidden, weight, targets)
+
+    torch.testing.assert_close(loss.double(), plain(hidden.double(), weight.double(), targets))
+    for found, wanted in zip(torch.autograd.grad(loss, (hidden, weight)), expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("wrong", [-1, 7])
+def test_a_target_that_is_no_id_is_an_error(wrong):
+    hidden, weight, _ = factors(2, 4, 7)
+
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        next_token_loss(hidden, weight, torch.tensor([0, wrong]))
+
+
 def test_half_precision_factors_give_a_loss_in_single_precision():
     hidden, weight, targets = factors(300, 16, 40, dtype=torch.bfloat16)
     wide = [hidden.detach().float().requires_grad_(), weight.detach().float().requires_grad_()]

@@ -1,4 +1,6 @@
-"""Careful extraction (trafilatura 2): the best mean score of the article benchmarks, at 20 to 50 pages a second."""
+"""Careful extraction (trafilatura 2): the best mean score of the article benchmarks, at 20 to 50 pages a
+second.
+"""
 
 from __future__ import annotations
 

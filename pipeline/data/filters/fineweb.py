@@ -1,4 +1,4 @@
-"""The rules that FineWeb adds to Gopher's and C4's (Penedo et al. 2024, "The FineWeb Datasets", section 3.6)."""
+"""The rules that FineWeb adds to Gopher's and C4's (Penedo et al. 2024, section 3.6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pipeline.data.filters.gopher_repetition import duplicates
 
 KEEPS = ["This is a sentence of the usual length.\nAnd this is another one, which also ends as it should."]
 DROPS = [
-    ("A line without an end that goes on for a while\n" * 1 + "and another without an end, longer than thirty", "line_ends"),
+    (
+        "A line without an end that goes on for a while\n" * 1
+        + "and another without an end, longer than thirty",
+        "line_ends",
+    ),
     ("Short line.\nAnother one.\nA third.\n", "short_lines"),
     ("A sentence that is repeated word for word.\n" * 3, "duplicate_characters"),
 ]
@@ -21,9 +25,13 @@ class Config(Schema):
     """The thresholds, all from the paper."""
 
     min_punctuated_lines: float = identity(0.12, ge=0, le=1, description="share of lines that end a sentence")
-    max_short_lines: float = identity(0.67, ge=0, le=1, description="share of lines of `short_line` characters or less")
+    max_short_lines: float = identity(
+        0.67, ge=0, le=1, description="share of lines of `short_line` characters or less"
+    )
     short_line: int = identity(30, ge=0)
-    max_duplicate_characters: float = identity(0.01, ge=0, le=1, description="share of characters in repeated lines")
+    max_duplicate_characters: float = identity(
+        0.01, ge=0, le=1, description="share of characters in repeated lines"
+    )
     max_newlines_per_word: float = identity(0.3, ge=0)
 
     def build(self) -> Any:

@@ -1,4 +1,4 @@
-"""The quality rules of MassiveText (Rae et al. 2021, "Scaling Language Models: ... Gopher", appendix A.1.1)."""
+"""The quality rules of MassiveText (Rae et al. 2021, the Gopher paper, appendix A.1.1)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,12 @@ class Config(Schema):
     max_mean_word_length: float = identity(10.0, gt=0)
     max_symbols_per_word: float = identity(0.1, ge=0, description="hashes, and ellipses, for each word")
     max_bullet_lines: float = identity(0.9, ge=0, le=1, description="share of lines that begin with a bullet")
-    max_ellipsis_lines: float = identity(0.3, ge=0, le=1, description="share of lines that end with an ellipsis")
-    min_alphabetic_words: float = identity(0.8, ge=0, le=1, description="share of words with a letter in them")
+    max_ellipsis_lines: float = identity(
+        0.3, ge=0, le=1, description="share of lines that end with an ellipsis"
+    )
+    min_alphabetic_words: float = identity(
+        0.8, ge=0, le=1, description="share of words with a letter in them"
+    )
     min_stop_words: int = identity(2, ge=0, description="different ones of: the be to of and that have with")
 
     def build(self) -> Any:
@@ -61,7 +65,8 @@ class Config(Schema):
             return "hashes"
         if (text.count("...") + text.count("…")) / len(tokens) > self.max_symbols_per_word:
             return "ellipses"
-        # Words in the sense of the paper: what blanks separate. Counting marks apart would drop every page with code.
+        # Words in the sense of the paper: what blanks separate. Counting marks apart would drop every page
+        # with code.
         chunks = text.split()
         if sum(map(_has_letter, chunks)) / len(chunks) < self.min_alphabetic_words:
             return "not_alphabetic"

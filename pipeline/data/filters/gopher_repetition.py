@@ -1,4 +1,4 @@
-"""The repetition rules of MassiveText (Rae et al. 2021, "Scaling Language Models: ... Gopher", table A1)."""
+"""The repetition rules of MassiveText (Rae et al. 2021, the Gopher paper, table A1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ KEEPS = [
     "Nobody minded. People there had long agreed to trust the baker, whose bread came out on time.",
 ]
 DROPS = [
-    ("\n\n".join(["Subscribe to our newsletter now."] * 3 + ["One line of its own stands here."]), "paragraphs"),
+    (
+        "\n\n".join(["Subscribe to our newsletter now."] * 3 + ["One line of its own stands here."]),
+        "paragraphs",
+    ),
     ("\n".join(["Home", "Home", "News about the town and its people, for once, in some detail."]), "lines"),
     (" ".join(f"so what {number}" for number in range(30)), "top_2_grams"),
     (" and ".join([" ".join(f"word{number}" for number in range(40))] * 2), "repeated_5_grams"),

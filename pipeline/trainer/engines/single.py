@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Config(Schema):
-    """`compile` compiles each block; `threads` are those of torch on a CPU (default: what the environment says)."""
+    """`compile` compiles each block; `threads` are torch's on a CPU (default: what the environment says)."""
 
     device: Literal["auto", "cpu", "cuda"] = execution("auto", description="where the model lives")
     compile: bool = execution(False, description="compile each block of the model")

@@ -14,7 +14,7 @@ HOST = "api.wandb.ai"
 
 
 class Config(Schema):
-    """`mode` auto is online where a key is known and offline elsewhere (`wandb sync RUN/wandb/…` uploads later)."""
+    """`mode` auto is online where a key is known, else offline (`wandb sync RUN/wandb/…` uploads later)."""
 
     project: str = execution("loglinear", description="project on the server")
     entity: str | None = execution(None, description="user or team; by default the key's own")
@@ -58,7 +58,7 @@ class Wandb:
 
 
 def has_key() -> bool:
-    """Tell whether a key is known, from the environment or from ~/.netrc; the key itself is never read out."""
+    """Tell whether a key is known, from the environment or ~/.netrc; the key itself is not kept."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))

@@ -29,7 +29,9 @@ def write_files(folder: Path, files: Mapping[str, list[Text]]) -> None:
             file.writelines(map(line_of, documents))
 
 
-def write_warc(path: Path, pages: Mapping[str, bytes], content_type: str = "text/html; charset=utf-8") -> None:
+def write_warc(
+    path: Path, pages: Mapping[str, bytes], content_type: str = "text/html; charset=utf-8"
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         writer = WARCWriter(file, gzip=True)
@@ -42,7 +44,11 @@ def write_warc(path: Path, pages: Mapping[str, bytes], content_type: str = "text
 
 def write_links(path: Path, karma: Mapping[str, int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"canonical_url": list(karma), "karma_max": list(karma.values()), "karma_sum": list(karma.values())}
+    columns = {
+        "canonical_url": list(karma),
+        "karma_max": list(karma.values()),
+        "karma_sum": list(karma.values()),
+    }
     pq.write_table(pa.table(columns), path)
 
 

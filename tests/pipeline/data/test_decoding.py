@@ -25,7 +25,9 @@ def test_a_page_is_read_as_browsers_read_it(page: bytes, http_charset: str | Non
     assert decode(page, http_charset) == GREETING
 
 
-@pytest.mark.parametrize("tag", [b'<meta charset="windows-1251">', b"<meta http-equiv=x content='text/html; charset=cp1251'>"])
+@pytest.mark.parametrize(
+    "tag", [b'<meta charset="windows-1251">', b"<meta http-equiv=x content='text/html; charset=cp1251'>"]
+)
 def test_a_meta_tag_is_used_where_the_header_says_nothing(tag: bytes):
     assert "Привет" in decode(tag + "Привет".encode("cp1251"), None)
 

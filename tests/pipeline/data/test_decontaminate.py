@@ -22,11 +22,19 @@ def build(folder: Path, train: list[str], test: list[str]) -> None:
 
 
 def texts(folder: Path, split: str) -> list[str]:
-    return [each.text for file in document_files(folder / "kept" / "decontaminate" / split) for each in read_documents(file)]
+    return [
+        each.text
+        for file in document_files(folder / "kept" / "decontaminate" / split)
+        for each in read_documents(file)
+    ]
 
 
 def test_a_held_out_paragraph_leaves_training_and_the_rest_stays(tmp_path: Path, phase):
-    build(tmp_path, [f"{OWN}\n\nThe SEVEN grey herons of the lower lake: sleep, standing on one leg until dawn!\n\n{OTHER}"], [SECRET])
+    build(
+        tmp_path,
+        [f"{OWN}\n\n{SECRET.upper()}!\n\n{OTHER}"],
+        [SECRET],
+    )
 
     counts = decontaminate.run(DecontaminateConfig(min_words_left=5), phase("decontaminate"))
 
@@ -34,7 +42,7 @@ def test_a_held_out_paragraph_leaves_training_and_the_rest_stays(tmp_path: Path,
     assert texts(tmp_path, "test") == [SECRET]
     assert counts.extra["paragraphs_removed"] == 1
     [removed] = read_documents(tmp_path / "dropped" / "decontaminate" / "paragraphs" / "00001.jsonl.zst")
-    assert "SEVEN grey herons" in removed.text
+    assert "SEVEN GREY HERONS" in removed.text
 
 
 def test_a_document_with_too_little_left_goes(tmp_path: Path, phase):
@@ -50,7 +58,9 @@ def test_the_share_of_ngrams_decides(tmp_path: Path, phase, overlap: float | Non
     diluted = f"{SECRET} {OWN} {OTHER}"  # 8 of its 34 8-grams are held out
     build(tmp_path, [f"{diluted}\n\n{OWN}"], [SECRET])
 
-    decontaminate.run(DecontaminateConfig(paragraph_overlap=overlap, min_words_left=5), phase("decontaminate"))
+    decontaminate.run(
+        DecontaminateConfig(paragraph_overlap=overlap, min_words_left=5), phase("decontaminate")
+    )
 
     assert (diluted in texts(tmp_path, "train")[0]) == stays
 
@@ -95,7 +105,9 @@ def test_shares_are_those_of_a_count_paragraph_by_paragraph():
     words = [f"w{number}" for number in range(12)]
     for _ in range(200):
         held_out = chance.choices(words, k=30)
-        paragraphs = [" ".join(chance.choices(words, k=chance.randint(0, 15))) for _ in range(chance.randint(1, 6))]
+        paragraphs = [
+            " ".join(chance.choices(words, k=chance.randint(0, 15))) for _ in range(chance.randint(1, 6))
+        ]
         grams = ngram_hashes(word_hashes(held_out), 2)
         grams.sort()
 

@@ -20,12 +20,20 @@ def kept(folder: Path) -> dict[str, str]:
 
 
 def dropped(folder: Path, reason: str) -> dict[str, object]:
-    found = [each for file in document_files(folder / "dropped" / "dedup" / reason) for each in read_documents(file)]
+    found = [
+        each
+        for file in document_files(folder / "dropped" / "dedup" / reason)
+        for each in read_documents(file)
+    ]
     return {each.metadata["url"].rpartition("/")[2]: each.metadata["duplicate_of"] for each in found}
 
 
 def test_of_equal_texts_the_one_with_most_karma_stays(tmp_path: Path, phase):
-    same = [document("a", STORY, karma=3), document("b", STORY.upper() + "!", karma=8), document("c", STORY, karma=5)]
+    same = [
+        document("a", STORY, karma=3),
+        document("b", STORY.upper() + "!", karma=8),
+        document("c", STORY, karma=5),
+    ]
     write_files(tmp_path / "in", {"00000": same[:1], "00001": same[1:]})
 
     counts = dedup.run(DedupConfig(paragraphs=NO_MINIMUM), ALL_TRAIN, phase("dedup"))
@@ -47,7 +55,9 @@ def test_of_near_duplicates_with_equal_karma_the_longest_stays(tmp_path: Path, p
 
 
 def test_the_same_address_twice_is_one_document(tmp_path: Path, phase):
-    write_files(tmp_path / "in", {"00000": [document("a", STORY)], "00001": [document("a", "another text " * 30)]})
+    write_files(
+        tmp_path / "in", {"00000": [document("a", STORY)], "00001": [document("a", "another text " * 30)]}
+    )
 
     counts = dedup.run(DedupConfig(near=None, paragraphs=NO_MINIMUM), ALL_TRAIN, phase("dedup"))
 
@@ -71,7 +81,12 @@ def test_a_repeated_paragraph_stays_only_with_the_best_document(tmp_path: Path, 
 def test_a_document_that_consists_of_repetitions_is_dropped(tmp_path: Path, phase):
     write_files(
         tmp_path / "in",
-        {"00000": [document("a", "One of two.\n\nTwo of two.", karma=9), document("b", "Two of two.\n\nEnd.")]},
+        {
+            "00000": [
+                document("a", "One of two.\n\nTwo of two.", karma=9),
+                document("b", "Two of two.\n\nEnd."),
+            ]
+        },
     )
 
     counts = dedup.run(DedupConfig(paragraphs=ParagraphConfig(min_words_left=3)), ALL_TRAIN, phase("dedup"))
@@ -98,7 +113,11 @@ def test_the_split_travels_with_the_document(tmp_path: Path, phase, workers: int
     found = {file.parent.name: list(read_documents(file)) for file in document_files(tmp_path / "kept")}
     assert set(found) == {"train", "validation", "test"}
     for split, members in found.items():
-        assert {splits.of(each.text) for each in members} == {each.metadata["split"] for each in members} == {split}
+        assert (
+            {splits.of(each.text) for each in members}
+            == {each.metadata["split"] for each in members}
+            == {split}
+        )
 
 
 @given(st.text(min_size=1))

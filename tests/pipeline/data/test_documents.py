@@ -28,6 +28,12 @@ def test_documents_come_back_as_they_were_written(tmp_path: Path):
     ]
 
 
+def test_no_documents_are_a_whole_file_too(tmp_path: Path):
+    write_files(tmp_path, {"00000": []})
+
+    assert list(read_documents(tmp_path / "00000.jsonl.zst")) == []
+
+
 def test_datatrove_reads_our_files(tmp_path: Path):
     from datatrove.pipeline.readers.jsonl import JsonlReader
 
@@ -70,7 +76,9 @@ def output_in(folder: Path) -> TaskOutput:
 
 
 def test_a_task_accounts_for_all_it_read(tmp_path: Path):
-    write_files(tmp_path / "in", {"00000": [document("a", "good"), document("b", "bad"), document("c", "good")]})
+    write_files(
+        tmp_path / "in", {"00000": [document("a", "good"), document("b", "bad"), document("c", "good")]}
+    )
     output = output_in(tmp_path)
 
     def judge(data, rank, world_size):

@@ -17,7 +17,9 @@ KIND = Kind("pipeline.data.extractors")
 
 
 def page(number: int) -> bytes:
-    return f"<html><body><h1>Title {number}</h1><p>The text of page {number} is här.</p></body></html>".encode()
+    return (
+        f"<html><body><h1>Title {number}</h1><p>The text of page {number} is här.</p></body></html>".encode()
+    )
 
 
 def pages(count: int) -> dict[str, bytes]:

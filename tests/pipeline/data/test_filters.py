@@ -1,4 +1,4 @@
-"""Every filter against its own examples, and ours against datatrove's blocks where both state the same rule."""
+"""Every filter against its own examples, and ours against datatrove's blocks where the rules are the same."""
 
 import random
 from typing import Any
@@ -24,7 +24,9 @@ from pipeline.data.words import split_words
 from tests.pipeline.data.conftest import document, write_files
 
 KIND = Kind("pipeline.data.filters")
-KEEPS = [(name, text) for name in KIND.names() for text in __import__(f"{KIND.folder}.{name}", fromlist="x").KEEPS]
+KEEPS = [
+    (name, text) for name in KIND.names() for text in __import__(f"{KIND.folder}.{name}", fromlist="x").KEEPS
+]
 DROPS = [
     (name, text, reason)
     for name in KIND.names()
@@ -42,7 +44,9 @@ def test_a_filter_keeps_its_good_example(name: str, text: str):
     assert verdict(KIND.config(name)().build(), text) is True
 
 
-@pytest.mark.parametrize(("name", "text", "reason"), DROPS, ids=[f"{name}-{reason}" for name, _, reason in DROPS])
+@pytest.mark.parametrize(
+    ("name", "text", "reason"), DROPS, ids=[f"{name}-{reason}" for name, _, reason in DROPS]
+)
 def test_a_filter_drops_its_bad_example_for_the_stated_reason(name: str, text: str, reason: str):
     assert verdict(KIND.config(name)().build(), text) == (False, reason)
 
@@ -102,7 +106,11 @@ def test_fineweb_rules_agree_with_datatrove():
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [(GopherQuality(min_words=7), "few_words"), (GopherQuality(min_words=6), None), (Length(min_words=8), "short")],
+    [
+        (GopherQuality(min_words=7), "few_words"),
+        (GopherQuality(min_words=6), None),
+        (Length(min_words=8), "short"),
+    ],
 )
 def test_a_threshold_is_a_bound_that_is_still_allowed(config: Any, reason: str | None):
     assert config.judge(Document(text="the end of all that follows .", id="0")) == reason
@@ -119,7 +127,9 @@ def test_a_long_text_is_judged_by_windows_from_all_over_it():
 
 
 def test_the_language_and_its_probability_are_noted():
-    kept = Document(text="The river flows through the valley and into the wide sea, where the ships wait.", id="0")
+    kept = Document(
+        text="The river flows through the valley and into the wide sea, where the ships wait.", id="0"
+    )
 
     assert Language().judge(kept) is None
     assert kept.metadata["language"] == "en"
@@ -144,12 +154,18 @@ def test_a_document_that_a_filter_fails_on_is_dropped_and_the_others_go_on(tmp_p
 
 
 def test_the_phase_keeps_rejects_under_filter_and_reason(tmp_path, phase):
-    good = "The river rises in the hills and flows to the sea with all of the rain that falls on the way. " * 8
+    good = (
+        "The river rises in the hills and flows to the sea with all of the rain that falls on the way. " * 8
+    )
     write_files(tmp_path / "in", {"00000": [document("a", good), document("b", "Too short.")], "00001": []})
 
     counts = phase_filter.run([Language(min_score=0.0), Length()], phase("filter"))
 
     assert (counts.documents_in, counts.documents_out, counts.dropped) == (2, 1, {"length.short": 1})
-    assert [each.metadata["language"] for file in document_files(tmp_path / "kept") for each in read_documents(file)] == ["en"]
+    assert [
+        each.metadata["language"]
+        for file in document_files(tmp_path / "kept")
+        for each in read_documents(file)
+    ] == ["en"]
     [rejected] = read_documents(tmp_path / "dropped" / "filter" / "length.short" / "00000.jsonl.zst")
     assert rejected.text == "Too short."

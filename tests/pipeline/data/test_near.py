@@ -22,11 +22,15 @@ def corpus(chance: random.Random, originals: int = 30, copies: int = 4) -> list[
     texts = []
     for _ in range(originals):
         words = chance.choices(WORDS, k=chance.randint(60, 200))
-        texts += [" ".join(edited(words, chance.choice([0.0, 0.01, 0.03, 0.1, 0.3]), chance)) for _ in range(copies)]
+        texts += [
+            " ".join(edited(words, chance.choice([0.0, 0.01, 0.03, 0.1, 0.3]), chance)) for _ in range(copies)
+        ]
     return texts
 
 
-def described(folder: Path, files: list[list[str]], bands: Bands, first: int = 0) -> tuple[Described, list[str]]:
+def described(
+    folder: Path, files: list[list[str]], bands: Bands, first: int = 0
+) -> tuple[Described, list[str]]:
     names = iter(range(first, first + sum(map(len, files))))
     for rank, texts in enumerate(files):
         Describe(folder, bands)([document(f"{next(names)}", text) for text in texts], rank, len(files))
@@ -68,7 +72,10 @@ def test_the_bands_find_as_many_pairs_as_the_theory_says(share: float):
     for _ in range(pairs):
         words = chance.choices(WORDS, k=120)
         texts = [" ".join(words), " ".join(edited(words, share, chance))]
-        keys = [band_keys(minima(ngram_hashes(word_hashes(normal_words(text)), 5), bands), bands) for text in texts]
+        keys = [
+            band_keys(minima(ngram_hashes(word_hashes(normal_words(text)), 5), bands), bands)
+            for text in texts
+        ]
         found += bool((keys[0] == keys[1]).any())
         expected += bands.probability(true_jaccard(*texts))
 
@@ -82,10 +89,14 @@ def test_the_order_of_files_and_their_number_change_nothing(tmp_path: Path):
     for name, order in (("whole", [range(48)]), ("parts", [range(30, 48), range(0), range(30)])):
         folder = tmp_path / name
         for rank, numbers in enumerate(order):
-            Describe(folder, bands)([document(f"{number}", texts[number]) for number in numbers], rank, len(order))
+            Describe(folder, bands)(
+                [document(f"{number}", texts[number]) for number in numbers], rank, len(order)
+            )
         found = Described.read(folder, len(order))
         keeper = near_duplicates(found, bands, found.best_first(), np.ones(48, dtype=bool))
-        outcomes.append({found.hex_id(each): found.hex_id(keeper[each]) for each in range(48) if keeper[each] >= 0})
+        outcomes.append(
+            {found.hex_id(each): found.hex_id(keeper[each]) for each in range(48) if keeper[each] >= 0}
+        )
 
     assert outcomes[0] == outcomes[1] != {}
 

@@ -16,7 +16,9 @@ FILES = [
 
 
 @pytest.mark.parametrize("part", [1 << 20, 2])
-def test_the_best_document_keeps_a_paragraph_and_its_own_repetition_goes(tmp_path: Path, monkeypatch, part: int):
+def test_the_best_document_keeps_a_paragraph_and_its_own_repetition_goes(
+    tmp_path: Path, monkeypatch, part: int
+):
     monkeypatch.setattr(paragraphs, "PART", part)
     for rank, documents in enumerate(FILES):
         Describe(tmp_path, Bands())(documents, rank, 2)
@@ -24,7 +26,13 @@ def test_the_best_document_keeps_a_paragraph_and_its_own_repetition_goes(tmp_pat
 
     keepers = repeated_paragraphs(described, described.best_first(), np.ones(4, dtype=bool))
 
-    assert keepers[0].tolist() == [-1, 1, 0, -1, -1]  # b, with most karma, keeps `two`; a repeats its own `one`
+    assert keepers[0].tolist() == [
+        -1,
+        1,
+        0,
+        -1,
+        -1,
+    ]  # b, with most karma, keeps `two`; a repeats its own `one`
     assert keepers[1].tolist() == [1, -1, 2, -1]
 
 

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from pipeline.data.sandbox import Lost, Sandbox
+from pipeline.data.sandbox import LostError, Sandbox
 
 GENEROUS = {"cpu_seconds": 10.0, "memory_bytes": 1 << 30}
 
 
 def reason(sandbox: Sandbox, *arguments: object) -> str:
-    with pytest.raises(Lost) as lost:
+    with pytest.raises(LostError) as lost:
         sandbox(*arguments)
     return lost.value.reason
 
@@ -24,7 +24,7 @@ def test_results_come_back():
 
 def test_an_error_costs_one_item_and_says_what_it_was():
     with Sandbox(int, **GENEROUS) as sandbox:
-        with pytest.raises(Lost, match="ValueError: invalid literal") as lost:
+        with pytest.raises(LostError, match="ValueError: invalid literal") as lost:
             sandbox("x")
         assert (lost.value.reason, sandbox("7")) == ("error", 7)
 

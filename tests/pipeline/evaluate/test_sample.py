@@ -25,7 +25,10 @@ def test_an_empty_prompt_begins_a_document(run):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_new_tokens": 64}, "ask for 1 to 63"), ({"max_new_tokens": 5, "temperature": -1}, "temperature is -1")],
+    [
+        ({"max_new_tokens": 64}, "ask for 1 to 63"),
+        ({"max_new_tokens": 5, "temperature": -1}, "temperature is -1"),
+    ],
 )
 def test_numbers_that_do_not_fit_are_refused(options, message, run):
     with pytest.raises(ConfigError, match=message):

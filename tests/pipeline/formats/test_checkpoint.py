@@ -18,7 +18,8 @@ from pathlib import Path
 from pipeline.formats.checkpoint import Meta, retain, writing
 folder, last = Path(sys.argv[1]), int(sys.argv[2])
 for step in range(1, last + 1):
-    meta = Meta(step=step, tokens=step, complete=False, engine="e", world_size=1, epoch=1, config_hash="", data_hash="")
+    rest = dict(complete=False, engine="e", world_size=1, epoch=1, config_hash="", data_hash="")
+    meta = Meta(step=step, tokens=step, **rest)
     with writing(folder, meta, lambda: None) as draft:
         for name in ("model/model.safetensors", "state/index.json", "state/tensors.safetensors"):
             (draft / name).parent.mkdir(exist_ok=True)
@@ -50,7 +51,10 @@ def test_a_checkpoint_reads_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: (path / "state/tensors").write_bytes(b"tensorz"), r"state/tensors: blake3 \w+, meta.json says"),
+        (
+            lambda path: (path / "state/tensors").write_bytes(b"tensorz"),
+            r"state/tensors: blake3 \w+, meta.json says",
+        ),
         (lambda path: (path / "state/tensors").write_bytes(b""), "state/tensors: blake3"),
         (lambda path: (path / "state/tensors").unlink(), "state/tensors: missing"),
         (lambda path: (path / "meta.json").unlink(), "meta.json: no such file"),
@@ -95,7 +99,9 @@ def test_a_writer_that_lost_its_run_publishes_nothing(tmp_path):
     def lost():
         raise RuntimeError("epoch 2 took over")
 
-    meta = Meta(step=1, tokens=1, complete=True, engine="e", world_size=1, epoch=1, config_hash="", data_hash="")
+    meta = Meta(
+        step=1, tokens=1, complete=True, engine="e", world_size=1, epoch=1, config_hash="", data_hash=""
+    )
     with pytest.raises(RuntimeError), writing(tmp_path, meta, lost) as draft:
         (draft / "file").write_text("x")
 
@@ -118,7 +124,9 @@ def test_a_kill_at_any_moment_leaves_the_newest_published_checkpoint_whole(tmp_p
     found = newest_whole(tmp_path)
 
     assert found is not None and found[1].step >= told
-    assert found[0] == listed(tmp_path)[-1], "what is listed last is whole: nothing half-written has a final name"
+    assert found[0] == listed(tmp_path)[-1], (
+        "what is listed last is whole: nothing half-written has a final name"
+    )
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_whole(tmp_path):

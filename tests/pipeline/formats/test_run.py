@@ -15,8 +15,8 @@ from pipeline.formats.run import Run, writing
 
 def publish(writer, step: int, complete: bool = False) -> None:
     meta = Meta(
-        step=step, tokens=step, complete=complete, engine="e", world_size=1, epoch=writer.epoch, config_hash="",
-        data_hash="",
+        step=step, tokens=step, complete=complete, engine="e", world_size=1, epoch=writer.epoch,
+        config_hash="", data_hash="",
     )  # fmt: skip
     with writer.publishing_checkpoint(meta) as draft:
         (draft / "model").mkdir()

@@ -42,6 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(
         root / "submissions" / "histogram.json", {"0-1": 900, "2": 300, "3-5": 410, "6-10": 200, "11+": 90}
     )
+    write_json(root / "site" / "index.json", {"pages": [{"path": f"{n}.html"} for n in range(2200)]})
     losses = [8.3 - 0.11 * step for step in range(20)]
     parity = {
         "steps": 20, "single": losses,

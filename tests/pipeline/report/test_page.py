@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError, FormatError
+from pipeline.formats.publish import write_json
 from pipeline.report import examples, fits, page
 from pipeline.report.sources import find
+from pipeline.study import collect, sweep
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "source", "col", "wbr"}
 SECTIONS = {
@@ -223,6 +226,25 @@ def test_damaged_documents_are_named(quickstart: Path) -> None:
         examples.section(find(quickstart))
 
 
+def test_a_sweep_shows_the_best_rate_of_each_width_and_supports_the_rule(quickstart: Path) -> None:
+    make_sweep(quickstart / "sweep")
+
+    alone = page.write(quickstart / "sweep").read_text(encoding="utf-8")
+    within = Page(page.write(quickstart).read_text(encoding="utf-8")).text
+
+    assert "rates" in without_remedies(alone)
+    assert "best peak learning rates by bits per byte (held out) are" in Page(alone).text
+    assert "Every rate that was tried" in within
+    assert "The peak learning rate of the ladder's runs is 0.0100 · (width / 32)^(−1.00)" in within
+
+
+def test_a_file_of_another_shape_is_refused_by_name_of_its_section(quickstart: Path) -> None:
+    change(quickstart / "study/fits/choice.json", lambda choice: choice.pop("prediction"))
+
+    with pytest.raises(FormatError, match="section `result`"):
+        page.write(quickstart / "study")
+
+
 def test_backticks_become_code_and_the_rest_stays_text() -> None:
     assert page.code_spans("run `a <b>` & go") == "run <code>a &lt;b&gt;</code> &amp; go"
 
@@ -232,6 +254,26 @@ def test_kinds_are_told_apart(quickstart: Path) -> None:
     found = [find(path).kind for path in (quickstart, quickstart / "data", quickstart / "study", run)]
 
     assert found == ["quickstart", "dataset", "study", "run"]
+
+
+def make_sweep(directory: Path) -> None:
+    """Write a sweep of three rates at two widths whose best rates are 0.004 and 0.002."""
+    first = collect.read(directory.parent / "study" / "points.csv")[0]
+    grid = [(w, f) for w in (32, 64) for f in (0.5, 1.0, 2.0)]
+    points = [
+        replace(
+            first,
+            name=f"w{w}-x{f}",
+            metric="held_out.bits_per_byte",
+            lr=0.128 / w * f,
+            value=2 + 64 / w / 9 + abs(f - 1),
+        )
+        for w, f in grid
+    ]
+    rungs = {point.name: point.name.partition("-")[0] for point in points}
+    verdict = sweep.verdict(points, rungs, {"w32": 32, "w64": 64}, "held_out.bits_per_byte", -1)
+    collect.write(directory / "points.csv", points)
+    write_json(directory / "verdict.json", verdict)
 
 
 def fail_the_last_criterion(verdict: dict[str, Any]) -> None:

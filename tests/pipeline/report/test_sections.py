@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_the_largest_size_is_kept_apart_from_the_fitted_ones(whole: Path) -> Non
     assert min(x for x, _ in ladder.largest) > max(x for x, _ in ladder.below)
 
 
+def test_the_interval_is_drawn_where_the_study_wrote_its_curve(whole: Path) -> None:
+    sources = find(whole)
+    assert sources.study is not None
+    ladder = result.ladder_of(sources.study)
+    assert ladder is not None
+    curve = {"x": [2e4, 1e5, 1e6], "low": [2.5, 2.3, 2.0], "high": [2.6, 2.4, 2.1]}
+    banded = replace(sources.study, choice={**sources.study.choice, "curve": curve})
+
+    drawn = result.main_figure(banded, ladder)
+
+    assert "95 % interval of a new run" in drawn.wide
+    assert "95 % interval of a new run" not in result.main_figure(sources.study, ladder).wide
+    assert "band" in drawn.caption
+
+
 def test_a_curve_is_thinned_by_means_and_ends_where_the_run_ended(whole: Path) -> None:
     trained = find(whole).runs[0]
     curve = curves.curve_of(trained)
@@ -75,8 +91,9 @@ def test_kept_documents_are_chosen_across_a_file_and_dropped_ones_by_reason(whol
     values = examples.section(find(whole)).values
 
     assert [document["url"].count("page") for document in values["kept"]] == [1] * 4
-    assert values["kept"][1]["url"].endswith("page7.html?<b>")
-    assert [reason for reason, _ in values["dropped"]] == ["dedup: near", "filter: gopher_quality.few_words"]
+    assert values["kept"][1]["url"].endswith("page10.html?<b>")
+    reasons = {one["phase"]: [reason for reason, _ in one["reasons"]] for one in values["dropped"]}
+    assert reasons == {"filter": ["gopher_quality.few_words: 900"], "dedup": ["near: 500"]}
 
 
 def test_a_number_that_is_not_there_is_none_and_a_hash_stays_text(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import ShardWriter
 from pipeline.train.stage import Config
 
-WORDS = "the cat sat on a mat while dogs ran far over hills and rivers under old grey moons".split()
+TEXT = "the cat sat on a mat while dogs ran far over hills and rivers under old grey moons"
+WORDS = TEXT.split()
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,7 @@ def dataset(tmp_path_factory) -> Path:
         dtype="uint16",
         eot_id=trained.eot_id,
         splits={split: tuple(found) for split, found in shards.items()},
-        text_bytes={split: 0 for split in shards},
+        text_bytes=dict.fromkeys(shards, 0),
     ).write(folder)
     return folder
 

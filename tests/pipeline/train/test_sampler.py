@@ -35,7 +35,12 @@ def test_epochs_seeds_and_data_have_orders_of_their_own():
         return order.at(np.arange(epoch * 1000, epoch * 1000 + 1000)).tolist()
 
     plain = Order(1000, "data", 8, 0)
-    orders = [first(plain), first(plain, 1), first(Order(1000, "data", 8, 1)), first(Order(1000, "other", 8, 0))]
+    orders = [
+        first(plain),
+        first(plain, 1),
+        first(Order(1000, "data", 8, 1)),
+        first(Order(1000, "other", 8, 0)),
+    ]
 
     assert len({tuple(order) for order in orders}) == 4
 
@@ -76,7 +81,9 @@ def test_skipped_positions_are_left_out_and_nothing_else_moves():
     order = Order(50, "data", 8, 0)
     stream = order.at(np.arange(40)).tolist()
     skipped = [(12, 16), (4, 8)]
-    kept = [window for position, window in enumerate(stream) if not (4 <= position < 8 or 12 <= position < 16)]
+    kept = [
+        window for position, window in enumerate(stream) if not (4 <= position < 8 or 12 <= position < 16)
+    ]
 
     assert [int(window) for step in range(4) for window in order.step(step, 8, skipped)] == kept[:32]
 

@@ -1,4 +1,4 @@
-"""Whole small runs: finished, interrupted, damaged, stopped, refused. In this process, or killed in another."""
+"""Whole small runs: finished, interrupted, damaged, stopped, refused; here, or killed in another process."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_bits_per_byte_are_the_losses_bits_over_the_texts_bytes(undisturbed, dat
     from pipeline.formats.shards import TokenShard
 
     row = next(row for row in reversed(undisturbed.rows()) if "validation_loss" in row)
-    tokens = TokenShard(dataset / "shards" / "validation-00000.ds", "uint16").tokens[1 : row["validation_tokens"] + 1]
+    tokens = TokenShard(dataset / "shards" / "validation-00000.ds", "uint16").tokens[
+        1 : row["validation_tokens"] + 1
+    ]
     text_bytes = len(load(dataset).decode([int(token) for token in tokens if token != 299]).encode())
     bits = row["validation_loss"] * row["validation_tokens"] / np.log(2)
 
@@ -100,7 +102,9 @@ def test_a_run_interrupted_in_the_middle_ends_bitwise_where_it_would_have(values
 
 
 @pytest.mark.parametrize("fault", ["flip", "truncate", "remove", "meta"])
-def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(values, undisturbed, fault, caplog, monkeypatch):
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(
+    values, undisturbed, fault, caplog, monkeypatch
+):
     found = run(values)
     newest = found.checkpoints()[-1]
     victim = newest / ("meta.json" if fault == "meta" else "state/tensors-00000-of-00001.safetensors")
@@ -172,7 +176,12 @@ def test_a_damaged_shard_is_named_before_training_on_it(values, dataset, tmp_pat
 
 def test_numbers_that_do_not_fit_together_are_all_told_at_once(values):
     with pytest.raises(ConfigError) as refusal:
-        run(values, sequence_tokens=32, schedule={"warmup_tokens": 9999}, model={**values["model"], "vocab_size": 299})
+        run(
+            values,
+            sequence_tokens=32,
+            schedule={"warmup_tokens": 9999},
+            model={**values["model"], "vocab_size": 299},
+        )
 
     assert len(refusal.value.problems) == 3
     with pytest.raises(ConfigError, match=r"must be a multiple of sequence_tokens \(16\); the nearest is 64"):
@@ -180,7 +189,10 @@ def test_numbers_that_do_not_fit_together_are_all_told_at_once(values):
 
 
 def test_a_second_writer_is_refused_and_told_who_the_first_is(values, config):
-    with writing(config.out), pytest.raises(StageError, match=f"process {os.getpid()} on .* is writing this run"):
+    with (
+        writing(config.out),
+        pytest.raises(StageError, match=f"process {os.getpid()} on .* is writing this run"),
+    ):
         run(values)
 
 
@@ -200,10 +212,14 @@ def start(values: dict, folder: Path) -> subprocess.Popen:
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values))
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "train", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "pipeline", "train", str(path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 60
-    while not Run(Path(values["out"])).checkpoints() and time.monotonic() < deadline and process.poll() is None:
+    while (
+        not Run(Path(values["out"])).checkpoints() and time.monotonic() < deadline and process.poll() is None
+    ):
         time.sleep(0.02)
     assert process.poll() is None, process.stderr.read()
     return process
@@ -264,7 +280,12 @@ def test_a_dry_plan_tells_both_names_and_all_batch_arithmetic(config):
     plan = stage.plan(config)
     told = stage.describe(config, plan)
 
-    assert (plan.steps, plan.sequences_per_step, plan.micro_batches, plan.micro_batch_sequences) == (6, 4, 2, 2)
+    assert (plan.steps, plan.sequences_per_step, plan.micro_batches, plan.micro_batch_sequences) == (
+        6,
+        4,
+        2,
+        2,
+    )
     assert plan.epochs == pytest.approx(24 / plan.windows)
     assert f"{plan.parameters:,} parameters" in told
     assert "6N_matmul + 6LdT" in told

@@ -1,6 +1,6 @@
-"""One process of the group that test_engines.py starts: every cell of the ZeRO matrix, results in a JSON file.
+"""One process of the group that test_engines.py starts: every cell of the ZeRO matrix, results as JSON.
 
-    python -m tests.pipeline.trainer.ranks FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set
+python -m tests.pipeline.trainer.ranks FOLDER      with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def main(folder: Path) -> None:
         (loss,) = engine.loss(batches(9, *here, 1)[0]).values()
         found[f"{stage}/validation"] = [loss.sum, loss.count]
         found[f"{stage}/bitwise"] = halves_equal_whole(config, folder / f"halves-{stage}", here)
-    found["bf16"] = take(build(deepspeed.Config(zero_stage=2, device="cpu"), precision="bf16"), range(4), *here)
+    found["bf16"] = take(
+        build(deepspeed.Config(zero_stage=2, device="cpu"), precision="bf16"), range(4), *here
+    )
     if rank() == 0:
         (folder / "found.json").write_text(json.dumps(found))
     engine.close()

@@ -128,10 +128,12 @@ def test_zero_on_four_processes_takes_the_steps_of_one(tmp_path):
 
 
 def test_six_steps_equal_three_and_three_bitwise(tmp_path):
-    whole, first, second = (tiny.build(SINGLE, dropout=0.1) for _ in range(3))
+    whole = tiny.build(SINGLE, dropout=0.1)
     expected = tiny.take(whole, range(6))
+    first = tiny.build(SINGLE, dropout=0.1)
     found = tiny.take(first, range(3))
     first.save_state(tmp_path).wait()
+    second = tiny.build(SINGLE, dropout=0.1)
     second.load_state(tmp_path)
 
     assert found + tiny.take(second, range(3, 6)) == expected
@@ -152,13 +154,14 @@ def test_accumulating_three_batches_is_one_step_on_all_their_targets():
 
 
 def test_single_takes_the_steps_of_torchs_own_adamw_and_clip():
-    engine = tiny.build(SINGLE)
+    # Keys' biases have no gradient but rounding, which a small eps would blow up to whole steps.
+    engine = tiny.build(SINGLE, optim=tiny.AdamW(lr=tiny.LR, eps=1e-4))
     torch.manual_seed(0)
     network = tiny.GPT(tiny.SHAPE)
     matrices = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
     others = [parameter for parameter in network.parameters() if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    reference = torch.optim.AdamW(groups, lr=tiny.LR, betas=(0.9, 0.95), eps=1e-8)
+    reference = torch.optim.AdamW(groups, lr=tiny.LR, betas=(0.9, 0.95), eps=1e-4)
     for step in range(4):
         (batch,) = tiny.batches(step, 0, 1, 1)
         loss = network(batch.inputs, batch.targets) / (batch.targets != -100).sum()
@@ -167,7 +170,7 @@ def test_single_takes_the_steps_of_torchs_own_adamw_and_clip():
         reference.step()
         reference.zero_grad()
         stats = engine.train_step([batch], tiny.LR)
-        assert stats.loss == pytest.approx(float(loss), abs=1e-6)
+        assert stats.loss == pytest.approx(float(loss.detach()), abs=1e-6)
         assert stats.grad_norm == pytest.approx(float(norm), abs=1e-6)
 
     for name, parameter in network.named_parameters():

@@ -12,9 +12,14 @@ from pipeline.trainer.trackers import jsonl, tensorboard, wandb
 ROW = {"step": 3, "loss": 2.5, "mfu": None, "event": "resumed", "complete": True}
 
 
-def tracked(folder: Path, append=lambda row: None) -> Tracked:
+def tracked(folder: Path, append=print) -> Tracked:
     return Tracked(
-        directory=folder, name="run", tracking_id="abc123def456", first_step=0, settings={"lr": 1}, append=append
+        directory=folder,
+        name="run",
+        tracking_id="abc123def456",
+        first_step=0,
+        settings={"lr": 1},
+        append=append,
     )
 
 

@@ -1,4 +1,4 @@
-"""A model, batches and faults small enough for every engine test; shared by the tests and the ranks they start."""
+"""A model, batches and faults small enough for every engine test, shared with the ranks that tests start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 4
 
 
 class Faulty(NextToken):
-    """The next-token loss, with a fault on demand: `loss` infinite, or `gradient` not a number while the loss is."""
+    """The next-token loss, with a fault on demand: `loss` infinite, or `gradient` NaN behind a good loss."""
 
     fault = ""
 
@@ -30,7 +30,9 @@ class Faulty(NextToken):
         return {self.name: loss}
 
 
-def build(config, objective=None, precision: str = "fp32", dropout: float = 0.0, optim: AdamW = OPTIM) -> Engine:
+def build(
+    config, objective=None, precision: str = "fp32", dropout: float = 0.0, optim: AdamW = OPTIM
+) -> Engine:
     torch.manual_seed(0)
     shape = GPTConfig(**{**vars(SHAPE), "dropout": dropout})
     engine = config.build(GPT(shape), optim, objective or NextToken(), precision)
