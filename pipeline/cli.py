@@ -283,7 +283,9 @@ def _stage(
 
         print(send(verb, loaded, options, on, dry_run))
     elif not dry_run:
-        stage.run(loaded, stage.plan(loaded), **options)
+        told = stage.run(loaded, stage.plan(loaded), **options)
+        if told:
+            print(told)
 
 
 def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleType, Any]:

@@ -20,6 +20,7 @@ FOLDERS = {
     "forms": "pipeline.study.forms",
     "launchers": "launch.launchers",
     "tasks": "pipeline.evaluate.tasks",
+    "tokenizers": "pipeline.data.tokenizers",
     "trackers": "pipeline.trainer.trackers",
 }
 DEFAULT = "default"
@@ -75,14 +76,10 @@ def _run(directory: Path) -> list[str]:
     from pipeline.formats.run import Run
 
     run = Run(directory)
-    rows = [row for row in run.rows() if "loss" in row]
+    rows = [row for row in run.rows() if row.get("loss") is not None]
     lines = [f"newest checkpoint: {path.name}, {_ago(path)}" for path in run.checkpoints()[-1:]]
     state = "finished" if run.finished else f"last row {_ago(metrics)}"
-    told = (
-        [f"step {rows[-1]['step']:,}: loss {rows[-1]['loss']:.4f}, {rows[-1]['tokens']:,} tokens"]
-        if rows
-        else []
-    )
+    told = [f"step {row['step']:,}: loss {row['loss']:.4f}, {row['tokens']:,} tokens" for row in rows[-1:]]
     return [state, *told, *lines]
 
 
@@ -92,10 +89,9 @@ def _study(directory: Path) -> list[str]:
     runs = sorted(path for path in (directory / "runs").glob("*") if path.is_dir())
     lines = [f"{run.name}: {_run(run)[0] if _run(run) else 'not started'}" for run in runs]
     verdict = directory / "verdict.json"
-    return [
-        *lines,
-        *([f"verdict {_ago(verdict)}", *read_json(verdict).get("summary", [])] if verdict.exists() else []),
-    ]
+    if verdict.exists():
+        lines += [f"verdict {_ago(verdict)}", *read_json(verdict).get("summary", [])]
+    return lines
 
 
 def _leaves(value: Any, where: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:

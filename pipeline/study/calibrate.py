@@ -23,11 +23,12 @@ WARM_STEPS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A size to be measured, with the configuration of a short training of it."""
+    """A size to be measured, with the configuration of a short training; `evaluated` times that as well."""
 
     rung: str
     train: Mapping[str, Any]
     threads: int
+    evaluated: bool
 
 
 def measure(
@@ -35,7 +36,8 @@ def measure(
 ) -> dict[str, Measurement]:
     """Return the speed of each size, measured while as many run side by side as later will.
 
-    Sizes that will have more threads than `threads` to themselves are measured alone, with that many.
+    Sizes that will have more threads than `threads` to themselves are measured alone, with that many. Every
+    size is taken to be evaluated as slowly as the slowest that was: most of that time is the same for all.
     """
     for trial in trials:
         _forget_unless_timed(trial, jobs)
@@ -43,30 +45,33 @@ def measure(
         group = [trial for trial in trials if trial.threads == count]
         slots = max(1, processes * threads // count)
         pool = Pool(launchers[count], slots, jobs.records)
-        chains = [jobs.chain(t.rung, t.train, threads=count, folder=FOLDER) for t in group]
+        chains = [
+            jobs.chain(t.rung, t.train, threads=count, folder=FOLDER, evaluated=t.evaluated) for t in group
+        ]
         pool.run(chains, f"measuring {len(chains)} sizes")
-    return {trial.rung: _measured(trial, jobs) for trial in trials}
+    evaluations = [recorded_seconds(jobs.records, evaluate_record(trial.rung, FOLDER)) for trial in trials]
+    slowest = max((seconds for seconds in evaluations if seconds is not None), default=0.0)
+    return {trial.rung: _measured(trial, jobs, slowest) for trial in trials}
 
 
 def _forget_unless_timed(trial: Trial, jobs: Jobs) -> None:
     """Remove a measurement that was interrupted: only a whole process tells how long a start takes."""
     run = jobs.run(trial.rung, FOLDER)
     names = [train_record(trial.rung, FOLDER)]
-    names += [evaluate_record(trial.rung, FOLDER)] if jobs.evaluate is not None else []
+    names += [evaluate_record(trial.rung, FOLDER)] if jobs.evaluate is not None and trial.evaluated else []
     if run.directory.is_dir() and any(recorded_seconds(jobs.records, name) is None for name in names):
         end_orphan(run)
         shutil.rmtree(run.directory)
 
 
-def _measured(trial: Trial, jobs: Jobs) -> Measurement:
+def _measured(trial: Trial, jobs: Jobs, evaluate_seconds: float) -> Measurement:
     speed = tokens_per_second(jobs.run(trial.rung, FOLDER))
     whole = recorded_seconds(jobs.records, train_record(trial.rung, FOLDER))
-    evaluating = recorded_seconds(jobs.records, evaluate_record(trial.rung, FOLDER))
     assert whole is not None, "a measurement that was not timed is made again"
     return Measurement(
         tokens_per_second=speed,
         start_seconds=max(0.0, whole - int(trial.train["train_tokens"]) / speed),
-        evaluate_seconds=evaluating or 0.0,
+        evaluate_seconds=evaluate_seconds,
         threads=trial.threads,
     )
 

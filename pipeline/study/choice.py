@@ -19,6 +19,7 @@ from pipeline.study.form import Form, Loss
 from pipeline.study.intervals import CONFIDENCE, band, sizes_of
 
 FORMAT = 1
+CURVE_POINTS = 60
 CANDIDATES = ("log-linear", "power", "offset-power")
 RULE = (
     "each form is fitted to the sizes below the second largest; the eligible one that comes nearest to the "
@@ -82,6 +83,7 @@ def _choose(points: Sequence[Point], target: Target) -> dict[str, Any]:
         "chosen": chosen["form"],
         "fit": fit.as_json(),
         "prediction": _prediction(fit, target),
+        "curve": _curve(fit, sizes[0], target.size),
     }
 
 
@@ -126,3 +128,10 @@ def _prediction(fit: Fit, target: Target) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "method": "Student's t for one new run, the law linearised at its coefficients",
     }
+
+
+def _curve(fit: Fit, low: float, high: float) -> dict[str, list[float]] | None:
+    """Return the prediction interval of one new run at sizes from the smallest to the largest, for drawing."""
+    xs = np.geomspace(low / 1.1, high * 1.1, CURVE_POINTS)
+    ends = band(fit.solution, xs[:, None], new_point=True)
+    return {"x": xs.tolist(), "low": ends[0].tolist(), "high": ends[1].tolist()} if ends else None

@@ -47,12 +47,13 @@ class Jobs:
         threads: int,
         folder: str = "runs",
         seconds: float | None = None,
+        evaluated: bool = True,
     ) -> Chain:
-        """Return the training of a run and, where results come from an evaluation, its evaluation."""
+        """Return the training of a run and, if wanted and where results come from one, its evaluation."""
         run = self.run(name, folder)
         spread = with_threads(train, threads)
         steps = [Step(make=lambda: self._train_job(name, spread, folder), is_done=lambda: run.finished)]
-        if self.evaluate is not None:
+        if self.evaluate is not None and evaluated:
             steps.append(
                 Step(make=lambda: self._evaluate_job(name, folder), is_done=lambda: bool(results(run)))
             )

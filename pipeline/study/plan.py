@@ -55,6 +55,7 @@ class PlannedRun:
     lr: float
     tokens: int
     unique_tokens: int
+    data_tokens: int
     batch_tokens: int
     flops: float
     estimated_seconds: float | None
@@ -63,8 +64,8 @@ class PlannedRun:
 
     @property
     def epochs(self) -> float:
-        """How often the run sees each training token."""
-        return self.tokens / self.unique_tokens
+        """Passes over the training split; below 1, part of it is never seen and nothing is seen twice."""
+        return self.tokens / self.data_tokens
 
     @property
     def tokens_per_parameter(self) -> float:
@@ -193,7 +194,7 @@ def complete(
 
 
 def describe_run(
-    train: dict[str, Any], shape: GPTConfig, *, rung: str, arm: str, data_hash: str, unique_tokens: int
+    train: dict[str, Any], shape: GPTConfig, *, rung: str, arm: str, data_hash: str, data_tokens: int
 ) -> PlannedRun:
     """Return the planned run of a completed training configuration; its name ends in its identity's hash."""
     decisive = {key: value for key, value in train.items() if key not in EXECUTION_KEYS}
@@ -210,7 +211,8 @@ def describe_run(
         params_non_embedding=parameters_non_embedding(shape),
         lr=float(train["optim"]["lr"]),
         tokens=int(train["train_tokens"]),
-        unique_tokens=min(unique_tokens, int(train["train_tokens"])),
+        unique_tokens=min(data_tokens, int(train["train_tokens"])),
+        data_tokens=data_tokens,
         batch_tokens=int(train["global_batch_tokens"]),
         flops=float(flops_per_token(shape, sequence_tokens, FLOPS_FORMULA)) * int(train["train_tokens"]),
         estimated_seconds=None,
@@ -226,7 +228,7 @@ def mark_largest(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
 
 
 def table(plan: Plan) -> list[str]:
-    """Return the plan as lines for people: one per size, then what is costly or repeated."""
+    """Return the plan as lines for people: one per run, then what is costly or repeated."""
     lines = [
         f"{'run':<34}{'non-embedding':>14}{'all':>12}{'lr':>10}{'tokens':>13}{'tokens/param':>14}{'epochs':>8}{'s':>7}"
     ]
@@ -236,7 +238,7 @@ def table(plan: Plan) -> list[str]:
             f"{run.name:<34}{run.params_non_embedding:>14,}{run.params:>12,}{run.lr:>10.3g}{run.tokens:>13,}"
             f"{run.tokens_per_parameter:>14.1f}{run.epochs:>8.2f}{seconds:>7}"
         )
-    repeated = [run for run in plan.runs if run.epochs > 1.005]
+    repeated = [run for run in plan.runs if run.epochs > 1]
     lines.append(
         f"{len(plan.runs)} runs, {sum(run.flops for run in plan.runs):.3g} FLOPs ({plan.flops_formula}), "
         f"{plan.processes} side by side with {plan.threads} thread(s) each"

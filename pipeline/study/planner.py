@@ -49,7 +49,7 @@ class Planner:
         )
 
     def _runs(self, tokens: int, measurements: Mapping[str, Measurement], data_hash: str) -> list[PlannedRun]:
-        unique = Manifest.read(self._config.data).tokens("train")
+        in_split = Manifest.read(self._config.data).tokens("train")
         runs = [
             plans.describe_run(
                 self._complete(rung, seed, tokens, arm),
@@ -57,7 +57,7 @@ class Planner:
                 rung=rung.name,
                 arm=arm.name if arm else "",
                 data_hash=data_hash,
-                unique_tokens=unique,
+                data_tokens=in_split,
             )
             for rung in self._config.rungs
             for arm in (self._config.arms or (None,))
@@ -73,6 +73,7 @@ class Planner:
         batch = int(self._config.train["global_batch_tokens"])
         tokens = self._config.tokens.calibration_steps * batch
         largest = self._largest()
+        biggest = max(self._config.rungs, key=self._size)
         trials = [
             calibrate.Trial(
                 rung=rung.name,
@@ -80,6 +81,7 @@ class Planner:
                 threads=threads_of_largest(self._config, len(rung.seeds))
                 if rung is largest
                 else self._config.threads,
+                evaluated=rung is biggest,
             )
             for rung in self._config.rungs
         ]
@@ -105,9 +107,10 @@ class Planner:
         """Return the rung that is held back, or None in a sweep, which holds none back."""
         if self._config.arms:
             return None
-        return max(
-            self._config.rungs, key=lambda rung: parameters_non_embedding(self._preview.shapes[rung.name])
-        )
+        return max(self._config.rungs, key=self._size)
+
+    def _size(self, rung: Rung) -> int:
+        return parameters_non_embedding(self._preview.shapes[rung.name])
 
     def _complete(self, rung: Rung, seed: int, tokens: int, arm: Arm | None) -> dict[str, Any]:
         return plans.complete(

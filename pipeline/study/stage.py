@@ -14,10 +14,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from launch.launchers import local
-from pipeline.config import differences
+from pipeline.config import differences, dump
 from pipeline.errors import ConfigError, StageError
 from pipeline.formats.manifest import Manifest
-from pipeline.formats.publish import read_json, remove_leftovers, write_json
+from pipeline.formats.publish import read_json, remove_leftovers, write_json, write_text
 from pipeline.study import choice, collect, figures, rule, sweep
 from pipeline.study import plan as plans
 from pipeline.study.collect import Point
@@ -75,6 +75,7 @@ class _Study:
     def finish(self) -> list[str]:
         """Plan, train, evaluate, fit, judge."""
         plan = self._plan()
+        write_text(self._config.out / "config.yaml", dump(self._config))
         target = self._config.out / "verdict.json"
         known = {point.config_hash for point in collect.read(self._config.out / "points.csv")}
         if target.is_file() and all(run.config_hash in known for run in plan.runs):

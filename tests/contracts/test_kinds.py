@@ -1,4 +1,6 @@
-"""Every kind of every folder of kinds says what it is and has a configuration."""
+"""Every kind of every folder of kinds says what it is and has a configuration (a form of fit needs none)."""
+
+import importlib
 
 import pytest
 
@@ -10,7 +12,5 @@ KINDS = [(folder, name) for folder in FOLDERS.values() for name in Kind(folder).
 
 @pytest.mark.parametrize(("folder", "name"), KINDS)
 def test_a_kind_has_a_purpose_and_a_config(folder: str, name: str) -> None:
-    config = Kind(folder).config(name)
-
-    assert config.__name__ == "Config"
-    assert __import__(f"{folder}.{name}", fromlist=["x"]).__doc__
+    assert (importlib.import_module(f"{folder}.{name}").__doc__ or "").strip()
+    assert folder == FOLDERS["forms"] or Kind(folder).config(name).__name__ == "Config"

@@ -215,7 +215,7 @@ def _plan() -> plans.Plan:
         )
         described.append(
             plans.describe_run(
-                train, GPTConfig(**shape), rung=f"w{width}", arm="", data_hash="d", unique_tokens=1_000_000
+                train, GPTConfig(**shape), rung=f"w{width}", arm="", data_hash="d", data_tokens=1_000_000
             )
         )
     rule_of_rates = {"base": 0.01, "base_width": 32, "exponent": -1.0}
