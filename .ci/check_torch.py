@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+NVIDIA = ("nvidia-", "cuda-")
 REMEDY = (
     "this machine has no GPU, but pip would take a CUDA build of torch (gigabytes): "
     "run make TORCH_INDEX=<URL of PyTorch's CPU wheel index> ..., as PyTorch's installation page shows it"
@@ -51,11 +52,10 @@ def chosen_torch(index: str) -> dict[str, object]:
 
 
 def is_cuda(metadata: dict[str, object]) -> bool:
-    """Tell a CUDA build by its requirements, which hold NVIDIA's libraries for this platform."""
+    """Tell a CUDA build by its requirements, which hold NVIDIA's libraries; only Linux has such."""
     requirements = metadata.get("requires_dist", [])
     assert isinstance(requirements, list)
-    on_linux = [line for line in requirements if "sys_platform" not in line or sys.platform in line]
-    return any(line.lower().startswith(("nvidia-", "cuda-")) for line in on_linux)
+    return sys.platform == "linux" and any(line.lower().startswith(NVIDIA) for line in requirements)
 
 
 if __name__ == "__main__":

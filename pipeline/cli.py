@@ -166,14 +166,16 @@ def sample(
     """Continue a text, printed as it comes."""
     from pipeline.evaluate.sample import stream
 
-    options = {
-        "max_new_tokens": tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "seed": seed,
-    }
-    for piece in stream(checkpoint, prompt, **options):
+    pieces = stream(
+        checkpoint,
+        prompt,
+        max_new_tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+    )
+    for piece in pieces:
         print(piece, end="", flush=True)
     print()
 

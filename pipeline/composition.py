@@ -125,7 +125,7 @@ def _value(
         return Composed([item.value for item in items], places)
     if isinstance(node, yaml.MappingNode):
         return _mapping(loader, node, name, folder, stack, depth)
-    return Composed(loader.construct_object(node), {(): place})  # type: ignore[no-untyped-call]
+    return Composed(loader.construct_object(node), {(): place})
 
 
 def _mapping(
@@ -135,7 +135,7 @@ def _mapping(
     own, base = Composed({}, {(): at}), None
     for key_node, value_node in node.value:
         place = f"{name}:{key_node.start_mark.line + 1}" if name else COMMAND_LINE
-        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node)
         if not isinstance(key, str):
             raise ConfigError(f"{place}: key {key!r} must be text; put it in quotes")
         if key in own.value:

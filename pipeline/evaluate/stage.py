@@ -93,8 +93,8 @@ def describe(config: Config, plan: Plan) -> str:
     return "\n".join(f"{name + ':':<18}{text}" for name, text in lines.items())
 
 
-def run(config: Config, plan: Plan) -> None:
-    """Evaluate what is not yet evaluated and publish the suite; a finished one says so and returns.
+def run(config: Config, plan: Plan) -> str:
+    """Evaluate what is not yet evaluated, publish the suite and return its figures as a table.
 
     Raises ConfigError where the suite's file holds results of another identity.
     """
@@ -107,9 +107,19 @@ def run(config: Config, plan: Plan) -> None:
     if path.is_file():
         _refuse_other(path, inputs)
         _log.info("%s: finished; nothing to do", path)
-        return
-    _evaluate(config, subject, results, identity, inputs)
-    _log.info("%s", path)
+    else:
+        _evaluate(config, subject, results, identity, inputs)
+    return f"{_table(Results.read(path))}\n{path}"
+
+
+def _table(results: Results) -> str:
+    """Return one line for each figure, with its standard error where it has one."""
+    lines = []
+    for each in results.results:
+        error = "" if each.stderr is None else f" ± {each.stderr:.4f}"
+        figure = f"{each.value:>12.4f}{error:<12}"
+        lines.append(f"{each.task:<12}{each.metric:<24}{figure}{each.num_examples:>8,} examples")
+    return "\n".join(lines)
 
 
 def _refuse_other(path: Path, inputs: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def run(out: Path) -> str:
     report = out / "report.html"
     if any(walked) or not report.exists():
         write_json(out / "environment.json", describe(road.legs))
-        write_json(out / "commands.json", road.commands)
+        write_json(out / "commands.json", [f"loglinear quickstart --out {out}", *road.commands])
         road.command("report", out)
     told = "done" if any(walked) else "everything was finished already, nothing was done again"
     return f"{told} ({time.monotonic() - start:.0f} s)\n{report}"

@@ -131,7 +131,7 @@ def _prediction(fit: Fit, target: Target) -> dict[str, Any]:
 
 
 def _curve(fit: Fit, low: float, high: float) -> dict[str, list[float]] | None:
-    """Return the prediction interval of one new run at sizes from the smallest to the largest, for drawing."""
+    """Return the prediction interval of one new run from the smallest size to the largest."""
     xs = np.geomspace(low / 1.1, high * 1.1, CURVE_POINTS)
     ends = band(fit.solution, xs[:, None], new_point=True)
     return {"x": xs.tolist(), "low": ends[0].tolist(), "high": ends[1].tolist()} if ends else None
