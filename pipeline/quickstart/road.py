@@ -19,7 +19,7 @@ from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import remove_leftovers, write_json
 from pipeline.quickstart import parity, server
 from pipeline.quickstart.machine import Legs, describe
-from pipeline.quickstart.site import HOST, INDEX, render_site
+from pipeline.quickstart.site.build import HOST, INDEX, render_site
 from pipeline.quickstart.submissions import histogram_lines, write_submissions
 
 CONFIGS = Path(__file__).parents[2] / "configs"

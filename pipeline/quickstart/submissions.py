@@ -10,7 +10,7 @@ import orjson
 from backports import zstd
 
 from pipeline.formats import publish
-from pipeline.quickstart.site import HOST, INDEX
+from pipeline.quickstart.site.build import HOST, INDEX
 
 # The dumps' own start: a fixed time, because the file must be the same every time.
 FIRST_UTC = 1119552233

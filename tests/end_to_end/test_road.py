@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.formats.manifest import Manifest
 from pipeline.quickstart import server
-from pipeline.quickstart.site import HOST, render_site
+from pipeline.quickstart.site.build import HOST, render_site
 from pipeline.quickstart.submissions import write_submissions
 
 ROOT = Path(__file__).parents[2]

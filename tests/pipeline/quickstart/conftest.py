@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.quickstart.site import SiteSummary, render_site
+from pipeline.quickstart.site.build import SiteSummary, render_site
 
 MODULES = {
     "__init__.py": '''

@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.quickstart.links import Context, Linker
-from pipeline.quickstart.names import names_of
-from pipeline.quickstart.pieces import Module, Piece
+from pipeline.quickstart.site.links import Context, Linker
+from pipeline.quickstart.site.names import names_of
+from pipeline.quickstart.site.pieces import Module, Piece
 
 
 def piece(name: str, kind: str = "function", home: str = "", **more: list) -> Piece:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pipeline.quickstart.pieces import Module, Piece
+from pipeline.quickstart.site.pieces import Module, Piece
 
 # Two values of the same text at least this long are one thing under two names (numpy.abs, numpy.absolute).
 SAME_CHARACTERS = 200

@@ -10,9 +10,9 @@ from pipeline.errors import StageError
 from pipeline.formats import publish
 from pipeline.log import Progress, progress
 from pipeline.quickstart.children import ChildLost, run_child, run_parallel
-from pipeline.quickstart.modules import Unit
-from pipeline.quickstart.pieces import Harvest, Module
-from pipeline.quickstart.plan import plan_site
+from pipeline.quickstart.site.modules import Unit
+from pipeline.quickstart.site.pieces import Harvest, Module
+from pipeline.quickstart.site.plan import plan_site
 
 log = logging.getLogger("loglinear.quickstart")
 
@@ -62,7 +62,7 @@ def _read_unit(unit: Unit, work: Path, module_seconds: float, shown: Progress) -
     while True:
         request = {"modules": unit.modules, "skip": skip, "out": str(_harvest_path(work, unit).absolute())}
         try:
-            return run_child("pipeline.quickstart.harvest", request, module_seconds, at)
+            return run_child("pipeline.quickstart.site.harvest", request, module_seconds, at)
         except ChildLost as lost:
             if not lost.item or lost.item in skip:
                 raise StageError(f"reading {unit.name} failed: {lost.reason}\n{lost.output}") from None
@@ -79,7 +79,7 @@ def _write_package(site: Path, package: str, units: Sequence[Unit], work: Path, 
         "out": str((site / package).absolute()),
     }
     try:
-        run_child("pipeline.quickstart.render", request, PAGE_SECONDS, lambda _: shown.advance())
+        run_child("pipeline.quickstart.site.render", request, PAGE_SECONDS, lambda _: shown.advance())
     except ChildLost as lost:
         raise StageError(f"writing the pages of {package} failed: {lost.reason}\n{lost.output}") from None
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.quickstart.docstring import Block, blocks_of
+from pipeline.quickstart.site.docstring import Block, blocks_of
 
 NUMPYDOC = """Return the norm.
 

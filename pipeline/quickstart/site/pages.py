@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from pipeline.quickstart.names import Names
-from pipeline.quickstart.pieces import Module, Piece
+from pipeline.quickstart.site.names import Names
+from pipeline.quickstart.site.pieces import Module, Piece
 
 # No page is larger; a page of the web's usual length is what we aim at, so longer modules are divided.
 PAGE_BYTES = 300_000

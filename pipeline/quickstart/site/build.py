@@ -15,9 +15,9 @@ from typing import Any
 
 from pipeline.errors import StageError
 from pipeline.formats import publish
-from pipeline.quickstart.front import write_front
-from pipeline.quickstart.modules import STDLIB, units_of, version_of
-from pipeline.quickstart.passes import read_modules, write_pages
+from pipeline.quickstart.site.front import write_front
+from pipeline.quickstart.site.modules import STDLIB, units_of, version_of
+from pipeline.quickstart.site.passes import read_modules, write_pages
 
 log = logging.getLogger("loglinear.quickstart")
 

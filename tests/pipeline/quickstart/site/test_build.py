@@ -11,10 +11,10 @@ import pytest
 
 from pipeline.errors import ConfigError, StageError
 from pipeline.formats import publish
-from pipeline.quickstart.pages import PAGE_BYTES
-from pipeline.quickstart.site import HOST, SiteSummary, render_site
+from pipeline.quickstart.site.build import HOST, SiteSummary, render_site
+from pipeline.quickstart.site.pages import PAGE_BYTES
 
-RENDER = "import sys; from pathlib import Path; from pipeline.quickstart.site import render_site; "
+RENDER = "import sys; from pathlib import Path; from pipeline.quickstart.site.build import render_site; "
 RENDER += "render_site(Path(sys.argv[1]), sys.argv[3:], int(sys.argv[2]))"
 
 

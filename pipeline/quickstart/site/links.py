@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from pipeline.quickstart.names import Names, Place
+from pipeline.quickstart.site.names import Names, Place
 
 _TOKEN = re.compile(
     r"(?P<url>\b(?:https?|ftp)://[^\s<>`]+)"

@@ -1,6 +1,6 @@
 """A child process: imports one unit of modules and writes down what `pydoc` would show of them.
 
-Run as ``python -m pipeline.quickstart.harvest REQUEST`` by `pipeline.quickstart.children`; REQUEST is JSON
+Run as ``python -m pipeline.quickstart.site.harvest REQUEST`` by `quickstart.children`; REQUEST is JSON
 with ``modules``, ``skip`` (module -> reason) and ``out``. Says which module it is at, a line each, so that
 the parent can tell who hung or crashed.
 """
@@ -20,9 +20,9 @@ from typing import Any
 import orjson
 
 from pipeline.quickstart.children import end_with
-from pipeline.quickstart.clean import cleaned, cleaned_signature
-from pipeline.quickstart.guard import Guard, Misbehaved
-from pipeline.quickstart.pieces import Harvest, Module, Piece
+from pipeline.quickstart.site.clean import cleaned, cleaned_signature
+from pipeline.quickstart.site.guard import Guard, Misbehaved
+from pipeline.quickstart.site.pieces import Harvest, Module, Piece
 
 SIGNATURE_CHARACTERS = 300
 DOC_CHARACTERS = 40_000

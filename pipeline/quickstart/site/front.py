@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.formats import publish
-from pipeline.quickstart.document import Written, document
-from pipeline.quickstart.links import Linker, escape
-from pipeline.quickstart.names import Names
-from pipeline.quickstart.plan import ABOUT, HOME, LEFT_OUT_PAGE, SITE_PAGE
+from pipeline.quickstart.site.document import Written, document
+from pipeline.quickstart.site.links import Linker, escape
+from pipeline.quickstart.site.names import Names
+from pipeline.quickstart.site.plan import ABOUT, HOME, LEFT_OUT_PAGE, SITE_PAGE
 
 _ROBOTS = f"User-agent: *\nDisallow: /{ABOUT}/\n"
 _PURPOSE = """These pages hold the documentation of the Python packages installed on this machine: what

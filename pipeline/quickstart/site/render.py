@@ -1,6 +1,6 @@
 """Writes the pages of one package as HTML, in a child process.
 
-Run as ``python -m pipeline.quickstart.render REQUEST`` by `pipeline.quickstart.children`; REQUEST is JSON
+Run as ``python -m pipeline.quickstart.site.render REQUEST`` by `quickstart.children`; REQUEST is JSON
 with ``package``, ``harvests`` (paths), ``plan`` (path), ``index`` and ``out``: the file that tells about the
 pages and the directory that holds them, published in this order.
 """
@@ -15,12 +15,12 @@ import orjson
 
 from pipeline.formats import publish
 from pipeline.quickstart.children import end_with
-from pipeline.quickstart.docstring import blocks_of
-from pipeline.quickstart.document import Written, document, html_of
-from pipeline.quickstart.links import Context, Linker, escape
-from pipeline.quickstart.pages import PAGE_BYTES, Page, Part
-from pipeline.quickstart.pieces import Harvest, Module, Piece
-from pipeline.quickstart.plan import LEFT_OUT_PAGE, SITE_PAGE, Plan, summary
+from pipeline.quickstart.site.docstring import blocks_of
+from pipeline.quickstart.site.document import Written, document, html_of
+from pipeline.quickstart.site.links import Context, Linker, escape
+from pipeline.quickstart.site.pages import PAGE_BYTES, Page, Part
+from pipeline.quickstart.site.pieces import Harvest, Module, Piece
+from pipeline.quickstart.site.plan import LEFT_OUT_PAGE, SITE_PAGE, Plan, summary
 
 # More would be a list that nobody reads, and could fill a page by itself.
 OVERVIEW = 600

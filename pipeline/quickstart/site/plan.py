@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.formats import publish
-from pipeline.quickstart.names import Names, names_of
-from pipeline.quickstart.pages import Page, Part, plan_pages
-from pipeline.quickstart.pieces import Module
+from pipeline.quickstart.site.names import Names, names_of
+from pipeline.quickstart.site.pages import Page, Part, plan_pages
+from pipeline.quickstart.site.pieces import Module
 
 HOME = "index.html"
 # Robots are asked to stay out of this folder, so that a crawl of the site has pages it must refuse.

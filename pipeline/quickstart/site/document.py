@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.quickstart.docstring import Block
-from pipeline.quickstart.links import Context, Linker, escape, unmarked
+from pipeline.quickstart.site.docstring import Block
+from pipeline.quickstart.site.links import Context, Linker, escape, unmarked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
