@@ -1,12 +1,16 @@
-"""A job as a child process of this one, its output in a file."""
+"""A job as a child process of this one, its output in a file; it ends when this one does."""
 
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS = 60.0
+POLL_SECONDS = 0.25
+LAUNCHER = "LOGLINEAR_LAUNCHER"  # holds the id of the process that a job was started by and ends with
 
 
 class Process:
@@ -20,7 +24,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **environment},
+                env={**os.environ, **ends_with_this_process(), **environment},
             )
         self.id = str(self._child.pid)
 
@@ -41,6 +45,41 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+
+
+def ends_with_this_process() -> dict[str, str]:
+    """Return the environment by which a child, and what it starts in turn, ends when this process does."""
+    return {LAUNCHER: str(os.getpid())}
+
+
+def end_with_launcher() -> None:
+    """Send this process SIGTERM once the process that launched it is gone, however it went.
+
+    A killed command thus leaves nobody at work behind it: training saves a checkpoint first.
+    """
+    launcher = os.environ.get(LAUNCHER)
+    if launcher:
+        threading.Thread(target=_watch, args=(int(launcher),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while _is_alive(launcher):
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a process runs; one that has ended but was not waited for does not."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return True
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from launch.process import end_with_launcher
 from pipeline.errors import ConfigError, LoglinearError
 
 STAGES = ("data", "train", "evaluate", "study")
@@ -41,6 +42,7 @@ def main() -> None:
     from pipeline import log  # after the arguments are known to be wanted: `--help` stays quick
 
     log.configure()
+    end_with_launcher()
     try:
         app(standalone_mode=True)
     except LoglinearError as failure:

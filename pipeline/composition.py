@@ -5,6 +5,7 @@ Two traps of YAML 1.1 are closed: `6e-4` is a number, and a key given twice is a
 """
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ def _mapping(
         if key == "from":
             if base is not None or not isinstance(below.value, str):
                 raise ConfigError(f"{place}: from: expected the path of one YAML file, got {below.value!r}")
-            base = _read(folder / below.value, stack)
+            base = _read(Path(os.path.normpath(folder / below.value)), stack)
             continue
         own.value[key] = below.value
         own.places.update({(key, *where): where_place for where, where_place in below.places.items()})

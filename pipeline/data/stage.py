@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import filelock
-
 from pipeline import config as configuration
 from pipeline.config import Kind, Schema, execution, identity
 from pipeline.data.counts import PhaseCounts
@@ -29,6 +27,7 @@ from pipeline.data.links import LinksConfig
 from pipeline.data.marks import FOLDER, Mark, fingerprint, mark_path, valid_marks
 from pipeline.data.phase import PhaseRun
 from pipeline.errors import ConfigError, StageError
+from pipeline.formats.lock import sole_writer
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import remove_leftovers, write_text
 
@@ -95,29 +94,27 @@ def plan(config: Config) -> Plan:
     return Plan(phases=tuple(phases))
 
 
-def run(config: Config, plan: Plan, only: str | None = None, until: str | None = None) -> None:
+def run(config: Config, planned: Plan, only: str | None = None, until: str | None = None) -> None:
     """Run the phases that are not done: all, `only` one of them, or those up to and including `until`.
 
     Raises StageError if a phase fails or the disk is full; finished phases stay whole in either case.
     """
-    chosen = choose(plan, only, until)
+    chosen = choose(planned, only, until)
     if all(phase.mark for phase in chosen):
         log.info(
-            "%s: %s already done, nothing to do", config.out, "dataset" if plan.is_done else chosen[-1].name
+            "%s: %s already done, nothing to do",
+            config.out,
+            "dataset" if planned.is_done else chosen[-1].name,
         )
         return
     (config.out / FOLDER).mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(config.out / FOLDER / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            remove_leftovers(config.out)
-            write_text(config.out / "config.yaml", configuration.dump(config))
-            for phase in chosen:
-                _run_phase(config, phase)
-    except filelock.Timeout:
-        raise StageError(
-            f"{config.out}: another process is building this dataset; wait for it or stop it"
-        ) from None
+    refusal = f"{config.out}: another process is building this dataset; wait for it or stop it"
+    with sole_writer(config.out / FOLDER / "lock", refusal):
+        remove_leftovers(config.out)
+        write_text(config.out / "config.yaml", configuration.dump(config))
+        # Planned anew: another process may have finished a phase while this one waited for the lock.
+        for phase in choose(plan(config), only, until):
+            _run_phase(config, phase)
 
 
 def describe(config: Config, plan: Plan) -> str:

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline.errors import StageError
 from pipeline.evaluate.scorer import Scorer
 from pipeline.evaluate.task import Example, LogLikelihood, Request, Task
+from pipeline.formats.lock import sole_writer
 from pipeline.formats.results import RECORDS_SUFFIX, RecordLog, Result, write_records
 from pipeline.log import progress
 
@@ -30,23 +29,18 @@ class Suite:
     def __init__(self, results: Path, name: str, identity: str):
         self._results = results
         self._under_way = results / f".{name}.partial-{identity}"
-        self._lock = FileLock(self._under_way / "lock")
+        refusal = f"{results}: another process evaluates this; wait for it, or stop it"
+        self._lock = sole_writer(self._under_way / "lock", refusal)
 
     def __enter__(self) -> Suite:
         for stale in self._results.glob(self._under_way.name.rpartition("-")[0] + "-*"):
             if stale != self._under_way:
                 shutil.rmtree(stale, ignore_errors=True)
-        self._under_way.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise StageError(
-                f"{self._results}: another process evaluates this; wait for it, or stop it"
-            ) from None
+        self._lock.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    def __exit__(self, *failure: Any) -> None:
+        self._lock.__exit__(*failure)
 
     def run(self, task: Task, scorer: Scorer, batch_tokens: int, dtype: str) -> list[Result]:
         """Return a task's figures, asking the model only for the examples without a record."""

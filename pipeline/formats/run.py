@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from filelock import FileLock, Timeout
 
 from pipeline.errors import FormatError, StageError
 from pipeline.formats import checkpoint as checkpoints
+from pipeline.formats.lock import sole_writer
 from pipeline.formats.publish import read_json, remove_leftovers, write_bytes, write_json, write_text
 
 _ATTEMPT = re.compile(r"^(\d{3,})\.json$")
@@ -88,22 +88,13 @@ class Run:
 @contextmanager
 def writing(directory: Path) -> Iterator["RunWriter"]:
     """Hold a run for writing; StageError names the process that has it, if one does."""
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / "writer.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StageError(
-            f"{directory}: {_holder(directory)} is writing this run; stop it first, or wait"
-        ) from None
-    try:
+    refusal = f"{directory}: {_holder(directory)} is writing this run; stop it first, or wait"
+    with sole_writer(directory / "writer.lock", refusal):
         writer = RunWriter(directory)
         try:
             yield writer
         finally:
             writer.close()
-    finally:
-        lock.release()
 
 
 class RunWriter(Run):

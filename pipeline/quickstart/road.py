@@ -5,6 +5,7 @@ seconds, and after a kill it goes on where it was.
 """
 
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from launch.environment import available_cpus
+from launch.process import ends_with_this_process
 from pipeline.errors import LoglinearError, StageError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import remove_leftovers, write_json
@@ -116,7 +118,9 @@ class _Road:
         if skip:
             return
         log.info("%s", line)
-        code = subprocess.run([sys.executable, "-m", "pipeline", *words], stdin=subprocess.DEVNULL).returncode
+        environment = {**os.environ, **ends_with_this_process()}
+        child = [sys.executable, "-m", "pipeline", *words]
+        code = subprocess.run(child, stdin=subprocess.DEVNULL, env=environment).returncode
         if code:
             raise _FailedCommandError(line, code)
 

@@ -72,9 +72,8 @@ class Arm(Schema):
 class Success(Schema):
     """The rule a ladder is judged by, stated before it is trained."""
 
-    ordered_fraction: float = identity(1.0, ge=0, le=1)
-    held_out_noise: float = identity(
-        2.0, gt=0, description="the most the prediction may miss, in noises of one run"
+    ordered_fraction: float = identity(
+        1.0, ge=0, le=1, description="share of neighbouring sizes of which the larger must be better"
     )
 
 

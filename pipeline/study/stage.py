@@ -11,11 +11,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from launch.launchers import local
 from pipeline.config import differences, dump
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import ConfigError
+from pipeline.formats.lock import sole_writer
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.publish import read_json, remove_leftovers, write_json, write_text
 from pipeline.study import choice, collect, figures, rule, sweep
@@ -47,14 +46,8 @@ def run(config: Config, preview: Preview, launchers: Launchers | None = None) ->
     """
     start = launchers or (lambda threads: local.Config(threads=threads).build())
     config.out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(config.out / "study.lock")
-    try:
-        held = lock.acquire(timeout=0)
-    except Timeout:
-        raise StageError(
-            f"{config.out}: another process works on this study; wait for it, or stop it"
-        ) from None
-    with held:
+    refusal = f"{config.out}: another process works on this study; wait for it, or stop it"
+    with sole_writer(config.out / "study.lock", refusal):
         remove_leftovers(config.out)
         summary = _Study(config, preview, start).finish()
     for line in summary:

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -62,3 +63,28 @@ def test_a_job_can_be_stopped(tmp_path: Path) -> None:
 
     assert process.poll() == -15
     assert time.monotonic() - start < 30
+
+
+def test_a_job_ends_when_the_process_that_launched_it_is_killed(tmp_path: Path) -> None:
+    job_code = (
+        "import time; from launch.process import end_with_launcher; end_with_launcher(); "
+        "print('up', flush=True); time.sleep(60)"
+    )
+    launcher_code = (
+        "import sys; from pathlib import Path; from launch.process import Process\n"
+        f"job = Process([sys.executable, '-c', {job_code!r}], Path({str(tmp_path / 'log')!r}), {{}})\n"
+        "print(job.id, flush=True); job.wait()"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", launcher_code], stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    process = int(launcher.stdout.readline())
+    while "up" not in (tmp_path / "log").read_text():
+        time.sleep(0.02)
+    launcher.kill()
+    launcher.wait()
+    launcher.stdout.close()
+
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text():
+        assert time.monotonic() < deadline, "the job outlived its launcher"
+        time.sleep(0.05)

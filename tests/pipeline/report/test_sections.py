@@ -52,7 +52,8 @@ def test_the_interval_is_drawn_where_the_study_wrote_its_curve(whole: Path) -> N
     drawn = result.main_figure(banded, ladder)
 
     assert "95 % interval of a new run" in drawn.wide
-    assert "95 % interval of a new run" not in result.main_figure(sources.study, ladder).wide
+    bare = replace(sources.study, choice={**sources.study.choice, "curve": None})
+    assert "95 % interval of a new run" not in result.main_figure(bare, ladder).wide
     assert "band" in drawn.caption
 
 

@@ -46,6 +46,7 @@ def plan(points: list[Point]) -> Plan:
             lr=p.lr,
             tokens=p.tokens,
             unique_tokens=p.unique_tokens,
+            data_tokens=p.unique_tokens,
             batch_tokens=64,
             flops=p.flops,
             estimated_seconds=None,
@@ -54,7 +55,7 @@ def plan(points: list[Point]) -> Plan:
         )
         for p in points
     ]
-    success = {"ordered_fraction": 1.0, "held_out_noise": 2.0}
+    success = {"ordered_fraction": 1.0}
     return Plan(
         config_hash="",
         identity={},

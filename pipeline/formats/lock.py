@@ -1,0 +1,27 @@
+"""One writer at a time: a lock that its holder's end releases, however it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import StageError
+
+# The children of a killed command end themselves within seconds; the command is not refused because of them.
+PATIENCE_SECONDS = 15.0
+
+
+@contextmanager
+def sole_writer(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock file `path`; StageError with `refusal` if another process keeps it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    except Timeout:
+        raise StageError(refusal) from None
+    try:
+        yield
+    finally:
+        lock.release()
