@@ -146,7 +146,7 @@ def fit(
 
 @app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml")
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print FLOPs, memory, hours and batch arithmetic of a training run before anything is spent."""
+    """Print sizes, FLOPs and batch arithmetic of a training run before anything is spent."""
     stage, loaded = _load("train", config, overrides)
     print(stage.describe(loaded, stage.plan(loaded)))
 
