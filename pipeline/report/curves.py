@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +15,14 @@ from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
 
 NAME, TITLE = "curves", "Loss curves"
-MOST_POINTS = 160  # of a drawn curve: more cannot be told apart, and each run adds to the page
+MOST_POINTS = 40  # of a drawn curve: single steps are small and noisy, their means over a stretch are not
 LABELLED = 12
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's training loss: means over equal stretches of its steps, against tokens seen at their ends.
+    """One run's training loss: means over stretches of equal width on the logarithmic axis of tokens seen,
+    each against the tokens at its end.
 
     `validations` are pairs of tokens seen and validation loss.
     """
@@ -53,10 +56,17 @@ def curve_of(trained: Trained) -> Curve:
         for row in written
         if not numbers.is_missing(row.get("validation_loss"))
     ]
-    stretch = -(-len(rows) // MOST_POINTS) or 1
-    parts = [rows[start : start + stretch] for start in range(0, len(rows), stretch)]
+    parts = [list(part) for _, part in itertools.groupby(rows, key=lambda row: _stretch(row, rows))]
     losses = [sum(row["loss"] for row in part) / len(part) for part in parts]
     return Curve(trained, [part[-1]["tokens"] for part in parts], losses, validated)
+
+
+def _stretch(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
+    """Return which of MOST_POINTS stretches a row falls into."""
+    first, last = rows[0]["tokens"], rows[-1]["tokens"]
+    if row["tokens"] >= last:
+        return MOST_POINTS - 1
+    return int(MOST_POINTS * math.log(row["tokens"] / first) / math.log(last / first))
 
 
 def size_label(trained: Trained) -> str:
@@ -102,7 +112,7 @@ def _figure(curves: Sequence[Curve]) -> Figure:
         paint,
         title="Training loss against tokens",
         description=f"Loss of {len(curves)} runs; the last values are {ended}.",
-        caption="Training loss of every run against the tokens it has seen, averaged over equal stretches "
+        caption="Training loss of every run against the tokens it has seen, averaged over stretches "
         "of steps; dots are validation losses. The numbers name the size in non-embedding parameters"
         + (", dashes the second and third seed." if several else "."),
     )
@@ -148,6 +158,7 @@ def _ends(runs: Sequence[Trained]) -> Table:
 def _end(trained: Trained) -> tuple[str, ...]:
     rows = trained.run.rows()
     step, validation = _last(rows, "loss"), _last(rows, "validation_loss")
+    losses = curve_of(trained).losses  # of the last stretch: one step alone is mostly noise
     return (
         trained.name,
         numbers.count(trained.params_non_embedding),
@@ -155,7 +166,7 @@ def _end(trained: Trained) -> tuple[str, ...]:
         str(numbers.MISSING if trained.seed is None else trained.seed),
         numbers.number(trained.lr, 3),
         numbers.count(step.get("tokens")),
-        numbers.fixed(step.get("loss")),
+        numbers.fixed(losses[-1] if losses else None),
         numbers.measured(validation.get("validation_loss"), validation.get("validation_stderr")),
         numbers.fixed(validation.get("bits_per_byte")),
         numbers.count(_middle([row.get("tokens_per_second") for row in rows])),
