@@ -166,7 +166,7 @@ def _end(trained: Trained) -> tuple[str, ...]:
         str(numbers.MISSING if trained.seed is None else trained.seed),
         numbers.number(trained.lr, 3),
         numbers.count(step.get("tokens")),
-        numbers.fixed(losses[-1] if losses else None),
+        numbers.fixed(None if numbers.is_missing(step.get("loss")) else losses[-1]),
         numbers.measured(validation.get("validation_loss"), validation.get("validation_stderr")),
         numbers.fixed(validation.get("bits_per_byte")),
         numbers.count(_middle([row.get("tokens_per_second") for row in rows])),
