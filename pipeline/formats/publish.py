@@ -5,6 +5,7 @@ rename stays on one file system. PID and START (the process's start time) tell a
 from a live writer's work.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -29,7 +30,8 @@ def publishing(target: Path) -> Iterator[Path]:
     """Yield a temporary path; make it a file or a directory, and it becomes `target` at the end.
 
     Replaces an existing file, refuses to replace an existing directory (FileExistsError).
-    On an exception the temporary is removed and `target` stays as it was.
+    On an exception the temporary is removed and `target` stays as it was; a full disk is an OSError that
+    names the target, whichever library met it.
     """
     if target.is_dir():
         raise FileExistsError(f"{target}: already there; published directories are never replaced")
@@ -39,8 +41,10 @@ def publishing(target: Path) -> Iterator[Path]:
         yield draft
         _sync(draft)
         draft.rename(target)
-    except BaseException:
+    except BaseException as failure:
         _remove(draft)
+        if _is_full_disk(failure):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from failure
         raise
     _sync_directory(target.parent)
 
@@ -96,6 +100,13 @@ def sha256_of(path: Path) -> str:
 def blake3_of(path: Path) -> str:
     """Return the BLAKE3 of a file as hex."""
     return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(path).hexdigest()
+
+
+def _is_full_disk(failure: BaseException) -> bool:
+    """Tell a full disk; libraries written in Rust (safetensors) have errors of their own for it."""
+    if isinstance(failure, OSError):
+        return failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"(os error {errno.ENOSPC})" in str(failure)
 
 
 def _plain(value: Any) -> Any:

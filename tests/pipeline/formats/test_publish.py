@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -112,3 +113,14 @@ def test_hashes_are_the_published_ones_of_the_empty_file(tmp_path: Path) -> None
 
     assert sha256_of(tmp_path / "x") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert blake3_of(tmp_path / "x") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("I/O error: No space (os error 28)")],
+)
+def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path, failure: Exception) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, publishing(tmp_path / "step-1"):
+        raise failure
+
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "step-1"))
