@@ -33,7 +33,8 @@ def test_a_second_writer_is_refused_in_the_words_given(
     child.wait()
 
 
-def test_a_writer_waits_for_one_that_is_about_to_end(tmp_path: Path) -> None:
+def test_a_writer_waits_for_one_that_is_about_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 30.0)
     child = holder(tmp_path / "lock", 0.5)
 
     with sole_writer(tmp_path / "lock", "taken"):
