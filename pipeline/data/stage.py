@@ -90,6 +90,8 @@ def plan(config: Config) -> Plan:
         before = configuration.identity_hash(phase.sections(config), phase=phase.name, before=before)
         identities.append((phase.name, before))
     marks = {mark.phase: mark for mark in valid_marks(config.out, identities)}
+    if not (config.out / MANIFEST).is_file():
+        marks.pop(PHASES[-1].name, None)  # to publish is to write the manifest
     phases = (PlannedPhase(name=name, identity=each, mark=marks.get(name)) for name, each in identities)
     return Plan(phases=tuple(phases))
 
@@ -268,6 +270,9 @@ def _run_phase(config: Config, planned: PlannedPhase) -> None:
 def _clear_stale(phase: PhaseRun) -> None:
     """Remove what another configuration or input of this phase left, unless this very work has begun."""
     (phase.dataset / MANIFEST).unlink(missing_ok=True)  # the dataset is whole no more
+    names = [each.name for each in PHASES]
+    for name in names[names.index(phase.name) :]:
+        mark_path(phase.dataset, name).unlink(missing_ok=True)
     if phase.work.exists() or phase.name in ("links", "fetch"):
         return  # links and fetch know their own files: what was fetched once is not fetched again
     for stale in (phase.dataset / FOLDER).glob(f"{phase.name}-*-*"):

@@ -217,6 +217,17 @@ def test_a_dataset_that_is_being_made_again_has_no_manifest(built: Path, tmp_pat
 
     build(path, until="tokenize")
     assert not (tmp_path / "d" / "manifest.json").exists()
+    assert not (tmp_path / "d" / ".phases" / "publish.json").exists()
+    build(path)
+
+    assert hashes(tmp_path / "d") == hashes(built)
+
+
+def test_a_manifest_that_was_lost_is_published_again(built: Path, tmp_path: Path):
+    path = prepared(tmp_path / "d")
+    build(path)
+    (tmp_path / "d" / "manifest.json").unlink()
+
     build(path)
 
     assert hashes(tmp_path / "d") == hashes(built)
