@@ -1,6 +1,7 @@
 # Two commands do all their own set-up on a fresh machine with Python 3.11-3.13, g++ and the Python headers:
 #   make quickstart    the whole road, ends with the path of report.html
 #   make test          lint, types, import floors and tests
+# Further: make test-slurm, the data stage's tasks under a real Slurm
 # PYTHON       the interpreter that .venv is made with
 # TORCH_INDEX  an index of PyTorch's CPU wheels, where pip would otherwise take a CUDA build without a GPU
 # OUT          where the quickstart leaves everything
@@ -13,13 +14,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test test-slurm lint clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/loglinear quickstart --out $(OUT)
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# Wants Debian's slurm-wlm and munge, and root: it starts a cluster of one node and ends it again.
+test-slurm: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slurm -rs tests/pipeline/data/test_executors.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

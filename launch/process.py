@@ -59,11 +59,16 @@ def end_with_launcher() -> None:
     """
     launcher = os.environ.get(LAUNCHER)
     if launcher:
-        threading.Thread(target=_watch, args=(int(launcher),), daemon=True).start()
+        end_with(int(launcher))
 
 
-def _watch(launcher: int) -> None:
-    while _is_alive(launcher):
+def end_with(process: int) -> None:
+    """Send this process SIGTERM once another one of this machine is gone."""
+    threading.Thread(target=_watch, args=(process,), daemon=True).start()
+
+
+def _watch(process: int) -> None:
+    while _is_alive(process):
         time.sleep(POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 

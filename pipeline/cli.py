@@ -277,6 +277,10 @@ def _stage(
 ) -> None:
     """Load, plan and run a stage; here, or as a job elsewhere."""
     stage, loaded = _load(verb, config, overrides)
+    if on and verb == "data":
+        from pipeline.elsewhere import with_tasks_there
+
+        loaded, on = with_tasks_there(loaded, on)
     if dry_run:
         from pipeline.config import dump
 
@@ -290,6 +294,19 @@ def _stage(
         told = stage.run(loaded, stage.plan(loaded), **options)
         if told:
             print(told)
+        if verb == "data":
+            _report_of_dataset(Path(loaded.out))
+
+
+def _report_of_dataset(dataset: Path) -> None:
+    """Write the report of a published dataset, unless it stands already."""
+    manifest, report = dataset / "manifest.json", dataset / "report.html"
+    if manifest.is_file() and not (
+        report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
+    ):
+        from pipeline.report.page import write
+
+        write(dataset)
 
 
 def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleType, Any]:

@@ -1,4 +1,4 @@
-"""`--on LAUNCH.yaml`: the same command as a job somewhere else."""
+"""`--on LAUNCH.yaml`: the same command as a job somewhere else, or the tasks of a dataset there."""
 
 import sys
 import time
@@ -26,6 +26,18 @@ def launcher_from(path: Path) -> Launcher:
     choice = validated(_Choice, Composed({"launcher": composed.value}, {(): f"{path}:1", **places}))
     launcher: Launcher = choice.launcher.build()
     return launcher
+
+
+def with_tasks_there(config: Any, on: Path) -> tuple[Any, Path | None]:
+    """Return a data configuration whose tasks run as a file with an `executor` says, and None: the command
+    itself stays here and waits for them. Any other file is returned with the configuration as it is.
+    """
+    composed = compose(on)
+    if "executor" not in composed.value:
+        return config, on
+    from pipeline.data.execute import ExecuteConfig
+
+    return config.model_copy(update={"execute": validated(ExecuteConfig, composed)}), None
 
 
 def send(verb: str, config: Any, options: Mapping[str, str], on: Path, dry_run: bool) -> str:

@@ -15,10 +15,12 @@ from pipeline.formats.publish import read_json
 
 FOLDERS = {
     "engines": "pipeline.trainer.engines",
+    "executors": "pipeline.data.executors",
     "extractors": "pipeline.data.extractors",
     "filters": "pipeline.data.filters",
     "forms": "pipeline.study.forms",
     "launchers": "launch.launchers",
+    "readers": "pipeline.data.readers",
     "tasks": "pipeline.evaluate.tasks",
     "tokenizers": "pipeline.data.tokenizers",
     "trackers": "pipeline.trainer.trackers",

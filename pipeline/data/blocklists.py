@@ -14,6 +14,8 @@ from pydantic import field_validator
 from pipeline.config import Schema, identity, validate
 from pipeline.errors import ConfigError
 
+_REMEMBERED = 1 << 16  # hosts
+
 
 class BlockList(Schema):
     """The content of one block list file."""
@@ -39,6 +41,7 @@ class Blocked:
     def __init__(self, lists: Sequence[BlockList]):
         self._domains = {domain.lower().strip(".") for one in lists for domain in one.domains}
         self._extensions = {extension.lower().lstrip(".") for one in lists for extension in one.extensions}
+        self._covered: dict[str, bool] = {}
         patterns = [pattern for one in lists for pattern in one.patterns]
         self._pattern = re.compile("|".join(f"(?:{pattern})" for pattern in patterns)) if patterns else None
 
@@ -46,13 +49,13 @@ class Blocked:
         """Return why a link is blocked (`blocked-domain`, `-extension`, `-pattern`), or None."""
         host_start = canonical_url.index("//") + 2
         path_start = canonical_url.index("/", host_start)
-        host = canonical_url[host_start:path_start].partition(":")[0]
-        if self.covers(host):
+        if self._covers_authority(canonical_url[host_start:path_start]):
             return "blocked-domain"
-        path = canonical_url[path_start:].partition("?")[0]
-        _, dot, extension = path.rpartition("/")[2].rpartition(".")
-        if dot and extension.lower() in self._extensions:
-            return "blocked-extension"
+        if canonical_url.find(".", path_start) >= 0:
+            name = canonical_url[path_start:].partition("?")[0].rpartition("/")[2]
+            _, dot, extension = name.rpartition(".")
+            if dot and extension.lower() in self._extensions:
+                return "blocked-extension"
         if self._pattern is not None and self._pattern.search(canonical_url):
             return "blocked-pattern"
         return None
@@ -64,6 +67,15 @@ class Blocked:
                 return True
             host = host.partition(".")[2]
         return False
+
+    def _covers_authority(self, authority: str) -> bool:
+        """Tell the same of a host with its port, remembered: few hosts have most links."""
+        covered = self._covered.get(authority)
+        if covered is None:
+            if len(self._covered) >= _REMEMBERED:
+                self._covered.clear()
+            covered = self._covered[authority] = self.covers(authority.partition(":")[0])
+        return covered
 
 
 def read_blocklists(paths: Sequence[Path]) -> Blocked:

@@ -131,10 +131,15 @@ class _Brotli:
         self._inflater, self.ended = brotli.Decompressor(), False
 
     def inflate(self, data: bytes) -> Iterator[bytes]:
-        yield self._inflater.process(data, output_buffer_limit=_PIECE_BYTES)
-        while not self._inflater.can_accept_more_data():
-            yield self._inflater.process(b"", output_buffer_limit=_PIECE_BYTES)
+        # Until nothing comes: that it "can accept more data" does not mean that all output has been taken.
+        piece = self._inflater.process(data, output_buffer_limit=_PIECE_BYTES)
+        while piece:
+            yield piece
+            piece = b"" if self._inflater.is_finished() else self._drained()
         self.ended = self._inflater.is_finished()
+
+    def _drained(self) -> bytes:
+        return self._inflater.process(b"", output_buffer_limit=_PIECE_BYTES)  # type: ignore[no-any-return]
 
 
 class _Zstd:

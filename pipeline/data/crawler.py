@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pipeline.data import robots
 from pipeline.data.addresses import AddressPolicy
 from pipeline.data.bodies import identified_type, media_type
-from pipeline.data.fetchlog import STORED, Row
+from pipeline.data.fetchlog import ELSEWHERE, STORED, Row
 from pipeline.data.frontier import Frontier, Lane, Link
 from pipeline.data.hosts import Host, Hosts
 from pipeline.data.robots import Robots
@@ -26,6 +26,7 @@ STORED_TYPES = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
 _REDIRECTS = frozenset([301, 302, 303, 307, 308])
 _PASSING = frozenset([408, 425, 429, 500, 502, 503, 504])  # statuses that may be gone next time
 _HOST_TROUBLE = frozenset(["dns", "connect", "tls", "connection-cut", "first-byte-timeout", "total-timeout"])
+_NO_CONNECTION = frozenset(["dns", "connect", "tls", "address-refused"])  # then robots.txt is not the matter
 _ROBOTS_REDIRECTS = 5  # RFC 9309, section 2.3.1.2
 _ROBOTS_SECONDS = 24 * 3600  # section 2.4
 
@@ -43,11 +44,15 @@ class Manners:
     attempts: int
     retry_seconds: float
     max_retry_after_seconds: float
+    breaker_seconds: float
     ports: frozenset[int]
 
 
 class Crawler:
-    """Fetches a frontier's links; `store` takes pages, `note` the rows of links that brought none."""
+    """Fetches a frontier's links; `store` takes pages, `note` the rows of links that brought none.
+
+    `owns` tells which hosts are this worker's: a link that leads to another's is left to be followed later.
+    """
 
     def __init__(
         self,
@@ -55,11 +60,12 @@ class Crawler:
         policy: AddressPolicy,
         hosts: Hosts,
         transport: Transport,
+        owns: Callable[[str], bool],
         store: Callable[[Page], Awaitable[None]],
         note: Callable[[Row], None],
     ):
         self._manners, self._policy, self._hosts, self._transport = manners, policy, hosts, transport
-        self._store, self._note = store, note
+        self._owns, self._store, self._note = owns, store, note
         self._free = manners.concurrency
 
     async def crawl(self, frontier: Frontier) -> None:
@@ -113,6 +119,8 @@ class Crawler:
             except UrlError as fault:
                 raise FetchError(f"redirect-{fault.reason}" if hop else fault.reason) from None
             row["final_url"] = place.href
+            if hop and not self._owns(place.host):
+                raise FetchError(ELSEWHERE)
             reply = await self._visit(place)
             if reply.status not in _REDIRECTS or not (location := reply.header("location")):
                 return place, reply
@@ -123,15 +131,18 @@ class Crawler:
         """Make one hop with all that politeness and policy ask for."""
         self._permit(place)
         async with self._hosts.using(place.host) as host:
-            if host.is_broken:
+            if not await self._hosts.admits(host):
                 raise FetchError("host-broken")
             try:
                 rules = await self._rules(host, place)
                 if not rules.allows(place.href):
                     raise FetchError(rules.why)
+                if rules.delay_seconds > self._manners.max_crawl_delay_seconds:
+                    raise FetchError("crawl-delay")
                 async with self._hosts.turn(host):
                     reply = await self._transport.get(place, _is_wanted)
-                self._raise_for_trouble(reply, host)
+                if reply.status in _PASSING:
+                    raise self._trouble(reply, host)
             except FetchError as failure:
                 is_trouble = failure.reason in _HOST_TROUBLE or (failure.status or 0) in _PASSING
                 (self._hosts.failed if is_trouble else self._hosts.succeeded)(host)
@@ -147,14 +158,12 @@ class Crawler:
         if not self._manners.has_contact:
             raise FetchError("no-contact")
 
-    def _raise_for_trouble(self, reply: Reply, host: Host) -> None:
-        """Raise for a status that may pass, after making the host's pause if it names one."""
-        if reply.status not in _PASSING:
-            return
+    def _trouble(self, reply: Reply, host: Host) -> FetchError:
+        """Return what a status that may pass ends in, after making the host's pause if it names one."""
         seconds = retry_after(reply.header("retry-after"))
         is_short = seconds <= self._manners.max_retry_after_seconds
         self._hosts.pause(host, seconds if is_short else 0)
-        raise FetchError(f"http-{reply.status}", status=reply.status, is_transient=is_short)
+        return FetchError(f"http-{reply.status}", status=reply.status, is_transient=is_short)
 
     def _stored(self, final: Target, reply: Reply) -> Row:
         """Return the log columns of a reply that is a page; FetchError for any other."""
@@ -178,7 +187,10 @@ class Crawler:
         )
 
     async def _rules(self, host: Host, place: Target) -> Robots:
-        """Return what the robots.txt of an origin says, asked for once a day and once at a time."""
+        """Return what the robots.txt of an origin says, asked for once a day and once at a time.
+
+        One that could not be had is asked for again when the host's breaker lets somebody try.
+        """
         clock = asyncio.get_running_loop().time()
         known = host.robots.get(place.origin)
         if known is not None and (known[0] > clock or not known[1].done()):
@@ -190,7 +202,10 @@ class Crawler:
         except BaseException:
             answer.cancel()  # the crawl ends
             raise
-        host.delay_seconds = max(host.delay_seconds, rules.delay(self._manners.max_crawl_delay_seconds))
+        if not rules.is_reachable:
+            host.robots[place.origin] = (clock + self._manners.breaker_seconds, answer)
+        if rules.delay_seconds <= self._manners.max_crawl_delay_seconds:
+            host.delay_seconds = max(host.delay_seconds, rules.delay_seconds)
         answer.set_result(rules)
         return rules
 
@@ -200,11 +215,9 @@ class Crawler:
         for attempt in range(self._manners.attempts):
             await asyncio.sleep(self._manners.retry_seconds * 2 ** (attempt - 1) if attempt else 0)
             try:
-                rules = await self._robots_reply(place)
-                if rules.is_reachable:
-                    return rules
+                return await self._robots_reply(place)
             except FetchError as failure:
-                if failure.reason == "address-refused":
+                if failure.reason in _NO_CONNECTION:
                     why = failure.reason
                 if not failure.is_transient:
                     break
@@ -221,7 +234,10 @@ class Crawler:
             async with self._hosts.using(hop.host) as state, self._hosts.turn(state):
                 reply = await self._transport.get(hop, _is_file, robots.MAX_BYTES + 1)
             if reply.status not in _REDIRECTS or not (location := reply.header("location")):
-                return robots.from_reply(reply.status, reply.payload, self._manners.agent)
+                rules = robots.from_reply(reply.status, reply.payload, self._manners.agent)
+                if not rules.is_reachable:
+                    raise self._trouble(reply, state)
+                return rules
             url = _joined(hop.href, location)
         return robots.allow_all(self._manners.agent)
 

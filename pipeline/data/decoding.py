@@ -6,6 +6,14 @@ import codecs
 import re
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# What the standard means by these labels holds more characters than Python's codecs of the same names.
+_WIDER = {
+    "big5": "big5hkscs",
+    "euc_kr": "cp949",
+    "gbk": "gb18030",
+    "iso8859-11": "cp874",
+    "shift_jis": "cp932",
+}
 _META = re.compile(rb"<meta[^>]{0,500}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{1,40})", re.IGNORECASE)
 _PRESCAN_BYTES = 1024
 
@@ -28,7 +36,10 @@ def _known(label: str | None) -> str | None:
     """Return Python's name of a WHATWG encoding label, or None if the standard does not know the label."""
     from resiliparse.parse.encoding import map_encoding_to_html5
 
-    return map_encoding_to_html5(label.strip().lower(), fallback_utf8=False) if label else None
+    if not label or not label.isascii():
+        return None
+    found = map_encoding_to_html5(label.strip().lower(), fallback_utf8=False)
+    return _WIDER.get(found, found) if found else None
 
 
 def _declared(page: bytes) -> str | None:
@@ -44,5 +55,5 @@ def _guessed(page: bytes) -> str:
     try:
         page.decode("utf-8")
     except UnicodeDecodeError:
-        return str(detect_encoding(page))
+        return _known(detect_encoding(page)) or "cp1252"
     return "utf-8"

@@ -1,24 +1,35 @@
-"""Take out of the training documents what the held-out ones (and given evaluation texts) contain.
+"""Take out of the training documents what the held-out ones (and given evaluation sets) contain, and tell how
+much it was.
 
-Overlap is measured in 8-grams of lower-case alphanumeric words, as in section 4 of the GPT-2 paper; but where
-the paper puts the corpus into a Bloom filter, the evaluation texts go into an exact set here and the corpus
-streams past once, so nothing grows with the corpus and there are no false positives.
+Overlap is measured in 8-grams of lower-case alphanumeric words, as in section 4 of the GPT-2 paper: the share
+of a set's 8-grams (each as often as it occurs) that the training documents contain too. Where the paper puts
+the corpus into a Bloom filter, the evaluation sets go into an exact set here and the corpus streams past
+once, so nothing grows with the corpus and there are no false positives; the paper's filter is made on
+request (`bloom`).
 
-The rule: a training paragraph goes if at least the share `paragraph_overlap` of its 8-grams is held out; a
-document goes if fewer than `min_words_left` words remain.
+The rules: a training document goes if at least the share `document_overlap` of its 8-grams is held out; a
+paragraph goes if at least `paragraph_overlap` of its own are, and then a document with fewer than
+`min_words_left` words left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import field_validator
 
 from pipeline.config import Schema, identity
+from pipeline.data import bloom
+from pipeline.data.bloom import BloomConfig
+from pipeline.data.compressed import all_matching
 from pipeline.data.counts import PhaseCounts
 from pipeline.data.describe import paragraphs_of
 from pipeline.data.documents import (
@@ -30,108 +41,119 @@ from pipeline.data.documents import (
     merged_counts,
     read_documents,
 )
+from pipeline.data.heldout import MOST_SETS, EvaluationSet, HeldOut, texts_of, write_index
+from pipeline.data.inputs import matching
+from pipeline.data.overlap import SeekInTraining, add_bloom, overlap_table, told
 from pipeline.data.phase import PhaseRun
-from pipeline.data.words import Hashes, ngram_hashes, normal_words, split_words, word_hashes
-from pipeline.errors import ConfigError
+from pipeline.data.words import split_words
 from pipeline.formats.publish import publishing
 
-HELD_OUT = ("validation", "test")
+SPLITS = ("validation", "test")
+PARTS = ("test", "train")  # of an evaluation set
+_REMOVED_FOR = "removed_for "
+
+log = logging.getLogger("loglinear.data")
 
 
 class DecontaminateConfig(Schema):
     """What is held out, and what overlap with it costs."""
 
     ngram: int = identity(8, ge=1, description="words (GPT-2 paper: 8)")
+    document_overlap: float | None = identity(
+        None, gt=0, le=1, description="share of a document's n-grams, at least, that drops it; null: never"
+    )
     paragraph_overlap: float | None = identity(
         0.5,
         gt=0,
         le=1,
-        description="share of a paragraph's n-grams, at least; null measures and removes nothing",
+        description="share of a paragraph's n-grams, at least, that takes it out; null: never",
     )
     min_words_left: int = identity(50, ge=0, description="a document with fewer words left is dropped")
-    against: dict[str, Path] = identity(
-        {}, description="further evaluation texts: name -> text or documents file"
+    against: dict[str, EvaluationSet] = identity(
+        {}, description="further evaluation sets: name -> path, or {test: paths, train: paths}"
+    )
+    bloom: BloomConfig | None = identity(
+        None, description="the paper's Bloom filter of the training documents"
+    )
+
+    @field_validator("against")
+    @classmethod
+    def _names(cls, against: dict[str, EvaluationSet]) -> dict[str, EvaluationSet]:
+        for name in against:
+            if name in SPLITS or not re.fullmatch(r"[\w.-]+", name):
+                raise ValueError(
+                    f"{name!r}: choose a name of letters and digits that no split of the dataset has"
+                )
+        if len(against) > MOST_SETS - len(SPLITS):
+            raise ValueError(f"{len(against)} sets, but at most {MOST_SETS - len(SPLITS)} are possible")
+        return against
+
+
+def inputs(config: DecontaminateConfig) -> list[Path]:
+    """Return the files outside the dataset that decide the result; ConfigError names all that are missing."""
+    return all_matching(
+        {_place(name, part): getattr(each, part) for name, each in config.against.items() for part in PARTS}
     )
 
 
 def run(config: DecontaminateConfig, phase: PhaseRun) -> PhaseCounts:
     """Pass the training documents by the held-out n-grams; held-out documents go on unchanged."""
+    inputs(config)  # faults before work
     files = document_files(phase.source)
-    index = phase.work / "held-out"
+    index, own = phase.work / "held-out", phase.work / "own-training"
     if not index.exists():
         write_index(evaluation_sets(config, phase.source), config.ngram, index)
     output = TaskOutput(phase.kept, phase.dropped, phase.counts)
     rule = Decontaminate(config, index, phase.work / "hits", output)
     phase.run_tasks([ReadDocuments(files, output), rule, WriteDocuments(output)], len(files))
+    training = [(name, path) for name in config.against for path in _files(config, name, "train")]
+    phase.run_tasks([SeekInTraining(training, index, config.ngram, own)], len(training), "own-training")
     counts = merged_counts(phase.counts, len(files))
-    overlap = overlap_table(index, sorted((phase.work / "hits").glob("*.npz")))
+    held_out = HeldOut.read(index, config.ngram)
+    table = overlap_table(held_out, index, phase.work / "hits", own)
+    extra: dict[str, Any] = {**_grouped(counts.extra), "overlap": table}
+    if config.bloom:
+        built = bloom.run(config.bloom, config.ngram, extra.get("training_ngrams", 0), phase)
+        add_bloom(table, built, held_out, index)
+        extra["bloom"] = built.summary()
+    log.info("%s", told(table, config.ngram))
     return PhaseCounts(
         documents_in=counts.documents_in,
         documents_out=counts.documents_out,
         dropped=counts.dropped,
-        extra={**counts.extra, "overlap": overlap},
+        extra=extra,
     )
+
+
+def _grouped(sums: Mapping[str, int]) -> dict[str, Any]:
+    """Return the tasks' sums with those of each evaluation set in a mapping of their own."""
+    of_sets = {key.removeprefix(_REMOVED_FOR): sums[key] for key in sorted(sums) if _REMOVED_FOR in key}
+    return {key: sums[key] for key in sums if _REMOVED_FOR not in key} | {"removed_for": of_sets}
+
+
+def _files(config: DecontaminateConfig, name: str, part: str) -> list[Path]:
+    return matching(_place(name, part), getattr(config.against[name], part))
+
+
+def _place(name: str, part: str) -> str:
+    return f"decontaminate.against.{name}.{part}"
 
 
 def evaluation_sets(config: DecontaminateConfig, source: Path) -> dict[str, Iterable[str]]:
     """Return the texts of each set that training must not contain."""
     sets: dict[str, Iterable[str]] = {
         split: (document.text for file in document_files(source / split) for document in read_documents(file))
-        for split in HELD_OUT
+        for split in SPLITS
         if document_files(source / split)
     }
-    return sets | {name: texts_of(path) for name, path in config.against.items()}
-
-
-def texts_of(path: Path) -> Iterator[str]:
-    """Yield the texts of an evaluation file: a documents file (`.jsonl.zst`), or plain text, a paragraph at a
-    time.
-    """
-    if not path.is_file():
-        raise ConfigError(f"decontaminate.against: {path}: no such file")
-    if path.name.endswith(".jsonl.zst"):
-        yield from (document.text for document in read_documents(path))
-    else:
-        yield from paragraphs_of(path.read_text(encoding="utf-8", errors="replace"))
-
-
-def write_index(sets: Mapping[str, Iterable[str]], ngram: int, target: Path) -> None:
-    """Write the distinct n-grams of each set, and of all of them together, sorted."""
-    with publishing(target) as draft:
-        draft.mkdir()
-        grams = {}
-        for name, texts in sets.items():
-            found = [ngram_hashes(word_hashes(normal_words(text)), ngram) for text in texts]
-            grams[name] = np.unique(np.concatenate([*found, np.empty(0, np.uint64)]))
-            np.save(draft / f"set-{name}.npy", grams[name])
-        np.save(draft / "all.npy", np.unique(np.concatenate([*grams.values(), np.empty(0, np.uint64)])))
-
-
-def overlap_table(index: Path, hits: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Return for each set how many distinct n-grams it has and which percentage training held before and
-    holds after.
-    """
-    everything = np.load(index / "all.npy")
-    before, after = np.zeros(len(everything), dtype=bool), np.zeros(len(everything), dtype=bool)
-    for path in hits:
-        found = np.load(path)
-        before[found["before"]] = True
-        after[found["after"]] = True
-    table = {}
-    for path in sorted(index.glob("set-*.npy")):
-        grams = np.load(path)
-        places = np.searchsorted(everything, grams)
-        table[path.stem.removeprefix("set-")] = {
-            "ngrams": len(grams),
-            "percent_before": round(100 * float(before[places].mean()), 3) if len(grams) else 0.0,
-            "percent_after": round(100 * float(after[places].mean()), 3) if len(grams) else 0.0,
-        }
-    return table
+    for name in config.against:
+        sets[name] = (text for path in _files(config, name, "test") for text in texts_of(path))
+    return sets
 
 
 @dataclass
 class Decontaminate:
-    """A pipeline's middle step: apply the rule to the training documents of file number `rank`."""
+    """A pipeline's middle step: apply the rules to the training documents of file number `rank`."""
 
     config: DecontaminateConfig
     index: Path
@@ -140,70 +162,52 @@ class Decontaminate:
 
     def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> Iterator[Any]:
         """Yield held-out documents as they are and training documents without what is held out."""
-        held_out = HeldOut(np.load(self.index / "all.npy"), self.config.ngram)
+        held_out = HeldOut.read(self.index, self.config.ngram)
         before, after = np.zeros((2, len(held_out.grams)), dtype=bool)
         for document in data:
-            if document.metadata["split"] in HELD_OUT:
+            if document.metadata["split"] in SPLITS:
                 yield document
                 continue
             paragraphs = paragraphs_of(document.text)
             found = held_out.look_up(paragraphs)
             before[found.places] = True
+            if found.share >= (self.config.document_overlap or np.inf):
+                self._drop(document, "overlap", held_out.names_of(found.places))
+                continue
             gone = found.shares >= (self.config.paragraph_overlap or np.inf)
             if gone.any():
-                if not self._mend(document, paragraphs, gone):
-                    self.output.drop(document, "little_left")
+                if not self._mend(document, paragraphs, gone, held_out):
                     continue
                 found = held_out.look_up(paragraphs_of(document.text))
             after[found.places] = True
+            self.output.sums["training_ngrams"] += found.ngrams
             yield document
         self.hits.mkdir(parents=True, exist_ok=True)
         with publishing(self.hits / f"{rank:05d}.npz") as draft, draft.open("wb") as file:
             np.savez(file, before=np.flatnonzero(before), after=np.flatnonzero(after))
 
-    def _mend(self, document: Any, paragraphs: list[str], gone: npt.NDArray[np.bool_]) -> bool:
-        """Take the contaminated paragraphs out of a document; return whether enough is left."""
+    def _mend(
+        self, document: Any, paragraphs: list[str], gone: npt.NDArray[np.bool_], held_out: HeldOut
+    ) -> bool:
+        """Take the contaminated paragraphs out of a document; drop it if too little is left."""
+        removed = [paragraph for paragraph, out in zip(paragraphs, gone, strict=True) if out]
+        names = held_out.names_of(held_out.look_up(removed).places)
         left = "\n\n".join(paragraph for paragraph, out in zip(paragraphs, gone, strict=True) if not out)
         if len(split_words(left)) < self.config.min_words_left:
+            self._drop(document, "little_left", names)
             return False
-        removed = [paragraph for paragraph, out in zip(paragraphs, gone, strict=True) if out]
-        metadata = {"url": document.metadata["url"], "dropped_because": "paragraphs"}
+        metadata = {"url": document.metadata["url"], "dropped_because": "paragraphs", "held_out_in": names}
         self.output.note(Text("\n\n".join(removed), document.id, metadata), "paragraphs")
         self.output.sums["paragraphs_removed"] += len(removed)
         self.output.sums["documents_changed"] += 1
+        self._count(names)
         document.text = left
         return True
 
+    def _drop(self, document: Any, reason: str, names: list[str]) -> None:
+        document.metadata["held_out_in"] = names
+        self.output.drop(document, reason)
+        self._count(names)
 
-@dataclass(frozen=True)
-class Found:
-    """What of a document is held out."""
-
-    places: npt.NDArray[np.int64]  # where its held-out n-grams stand among all of them
-    shares: npt.NDArray[
-        np.float64
-    ]  # (paragraphs,) of the n-grams inside each paragraph; 0 where there are none
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The n-grams that training must not contain, sorted."""
-
-    grams: Hashes
-    ngram: int
-
-    def look_up(self, paragraphs: Sequence[str]) -> Found:
-        """Return what of these paragraphs, one after another, is held out."""
-        words = [normal_words(paragraph) for paragraph in paragraphs]
-        mine = ngram_hashes(word_hashes(word for each in words for word in each), self.ngram)
-        if not len(mine) or not len(self.grams):
-            return Found(np.empty(0, dtype=np.int64), np.zeros(len(paragraphs)))
-        places = np.minimum(np.searchsorted(self.grams, mine), len(self.grams) - 1)
-        hit = self.grams[places] == mine
-        # n-grams that begin in a paragraph and end in it: those that straddle a border belong to none
-        ends = np.cumsum([len(each) for each in words])
-        starts = np.minimum(ends - [len(each) for each in words], len(mine))
-        stops = np.clip(ends - self.ngram + 1, starts, len(mine))
-        running = np.concatenate([[0], np.cumsum(hit)])
-        shares = (running[stops] - running[starts]) / np.maximum(1, stops - starts)
-        return Found(places[hit], shares)
+    def _count(self, names: list[str]) -> None:
+        self.output.sums.update(Counter(_REMOVED_FOR + name for name in names))

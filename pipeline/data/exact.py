@@ -1,25 +1,42 @@
-"""Exact duplicates: documents whose keys (two 64-bit halves of a hash) are the same."""
+"""Exact duplicates: documents with the same address, and documents with the same normalised text."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.data.arrays import Array
+from pipeline.data.describe import Described, List
+from pipeline.data.order import Decisions, Order
+from pipeline.data.words import Hashes
+from pipeline.formats.publish import publishing
 
 
-def exact_duplicates(
-    keys: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """Return for each document (N,) the number of the living one with the same key (N, 2) that comes first,
-    or -1.
+def write_exact(described: Described, order: Order, texts: bool, folder: Path) -> None:
+    """Decide which documents go because a better one has their address or, among those left, their text."""
+    with publishing(folder) as draft:
+        decisions = Decisions.begin(draft, int(described.starts[-1]))
+        _drop_repeated(described, "urls", "same_url", order, decisions)
+        if texts:
+            _drop_repeated(described, "texts", "exact", order, decisions)
 
-    `places` (N,) is the canonical order: of each group the one with the lowest place stays.
-    """
-    keeper = np.full(len(keys), -1, dtype=np.int64)
-    numbers = np.flatnonzero(alive)
-    order = numbers[np.lexsort((places[numbers], keys[numbers, 1], keys[numbers, 0]))]
-    ordered = keys[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    first_of_group = order[np.flatnonzero(is_first)[np.cumsum(is_first) - 1]] if len(order) else order
-    keeper[order[~is_first]] = first_of_group[~is_first]
-    return keeper
+
+def exact_duplicates(keys: Hashes, places: Array) -> tuple[Array, Array]:
+    """Return the places of all but the best of each group with the same key, and the best of their group."""
+    by = np.lexsort((places, keys))
+    keys, places = keys[by], places[by]
+    is_first = np.ones(len(keys), dtype=bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    best = places[is_first].repeat(np.diff(np.flatnonzero(is_first), append=len(keys)))
+    return places[~is_first], best[~is_first]
+
+
+def _drop_repeated(described: Described, name: List, reason: str, order: Order, decisions: Decisions) -> None:
+    for index in range(described.slices(name)):
+        keys, rows, _ = described.postings(name, index)
+        places = order.places[rows]
+        stays = decisions.codes[places] == 0
+        gone, keepers = exact_duplicates(keys[stays], places[stays])
+        is_new = gone >= order.earlier
+        decisions.drop(gone[is_new], reason, keepers[is_new])

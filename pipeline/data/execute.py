@@ -1,50 +1,41 @@
-"""Run the tasks of a phase: the only file that knows datatrove's executors.
+"""Run the tasks of a phase wherever its configuration says, wait for them, try again what failed, and report.
 
-datatrove runs a pipeline (a list of steps) once per task; a task is one input file, so their number follows
-from the inputs and never from the workers. What we add: processes start from one warmed-up server, a failed
-or killed task disturbs no other and is tried again, errors keep their type, and the console stays quiet.
+A task is one input file (or a slice of one), so the same tasks run on a laptop and on a cluster. A command
+that was killed goes on from the ranks that are complete; what it left at work elsewhere is ended first.
 """
 
 from __future__ import annotations
 
-import errno
-import functools
-import io
-import multiprocessing
-import pickle
-import sys
+import logging
 import threading
-import types
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from launch.environment import available_cpus
-from pipeline.config import Schema, execution
-from pipeline.errors import LoglinearError, StageError
+from pipeline.config import Kind, Schema, dump, execution, load
+from pipeline.data.executor import Executor, Fault, Step, Tasks
+from pipeline.data.executors import local
+from pipeline.errors import StageError
+from pipeline.formats.publish import write_json, write_text
 from pipeline.log import progress
 
-Step = Callable[[Any, int, int], Any]
+__all__ = ["ExecuteConfig", "Step", "disk_full", "run_tasks", "take_over"]
 
-# Imported once in the server that workers are forked from, so that a worker starts in milliseconds.
-PRELOADED = (
-    "datatrove.executor.local",
-    "pipeline.data.rule",
-    "pipeline.data.extract",
-    "pipeline.data.dedup",
-    "pipeline.data.decontaminate",
-    "pipeline.data.tokenize",
-)
+NOTE = "execute.yaml"
 POLL_SECONDS = 0.2
+MOST_TOLD = 10
+
+log = logging.getLogger("loglinear.data")
 
 
 class ExecuteConfig(Schema):
     """Where the tasks of a phase run; none of it changes what they produce."""
 
-    executor: Literal["local"] = execution("local", description="datatrove executor")
-    workers: int | None = execution(None, ge=1, description="tasks at a time; empty: one for each core")
+    executor: Annotated[Any, Kind("pipeline.data.executors")] = execution(local.Config())
+    workers: int | None = execution(
+        None, ge=1, description="tasks at a time; empty: one for each core, or all that the cluster takes"
+    )
     retries: int = execution(1, ge=0, description="further attempts for tasks that failed")
 
 
@@ -52,23 +43,38 @@ def run_tasks(steps: Sequence[Step], tasks: int, directory: Path, config: Execut
     """Run the steps for ranks 0 to tasks - 1; ranks that `directory` records as complete are not run again.
 
     `directory` must belong to this configuration of the phase: datatrove's completion marks do not know it.
-    Raises StageError with the log's path after the last attempt; our own errors pass through as they are.
+    Raises StageError with the logs' paths after the last attempt; our own errors pass through as they are.
     """
     if tasks == 0:
         return
-    for attempt in range(config.retries + 1):
-        try:
-            with _progress_of(directory, tasks, name):
-                _attempt(steps, tasks, directory, config)
+    work = Tasks.of(steps, tasks, directory, name)
+    take_over(directory)
+    write_text(directory / NOTE, dump(config))
+    write_json(directory / "tasks.json", {"tasks": tasks})  # for reports of a build that runs
+    executor: Executor = config.executor
+    for attempt in range(1, config.retries + 2):
+        ranks = work.incomplete()
+        if not ranks:
             return
-        except LoglinearError:
-            raise
-        except OSError as fault:
-            if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StageError(disk_full(name, directory)) from None
-            _give_up(fault, attempt, config, directory, name)
-        except Exception as fault:
-            _give_up(fault, attempt, config, directory, name)
+        for rank in ranks:
+            work.forget(rank)
+        with _progress_of(work):
+            executor.run(work, config.workers)
+        faults = {rank: work.fault(rank) for rank in work.incomplete()}
+        _raise_what_stays(faults, work)
+        if faults and attempt <= config.retries:
+            log.warning("%s, trying again:\n%s", _number(faults, work), _told(faults, work))
+    if faults:
+        raise StageError(
+            f"{_number(faults, work)} in each of {attempt} attempts; finished tasks are kept: mend the cause "
+            f"and run the same command again\n{_told(faults, work)}"
+        )
+
+
+def take_over(folder: Path) -> None:
+    """End what a killed command left at work, on a cluster, on the tasks of this folder or of one below."""
+    for note in sorted(folder.rglob(NOTE)):
+        load(ExecuteConfig, note).executor.settle(note.parent)
 
 
 def disk_full(name: str, directory: Path) -> str:
@@ -79,100 +85,46 @@ def disk_full(name: str, directory: Path) -> str:
     )
 
 
-def _give_up(fault: Exception, attempt: int, config: ExecuteConfig, directory: Path, name: str) -> None:
-    """Return for another attempt, or raise after the last one."""
-    if attempt == config.retries:
-        logs = directory / "logs"
-        raise StageError(
-            f"{name}: {type(fault).__name__}: {fault} ({attempt + 1} attempts, logs in {logs}); "
-            f"finished tasks are kept: mend the cause and run the same command again"
-        ) from fault
+def _raise_what_stays(faults: Mapping[int, Fault], work: Tasks) -> None:
+    """Raise what another attempt would meet again: an error of ours, a full disk."""
+    for fault in faults.values():
+        if ours := fault.ours():
+            raise ours
+        if fault.is_full_disk:
+            raise StageError(disk_full(work.name, work.directory))
 
 
-def _attempt(steps: Sequence[Step], tasks: int, directory: Path, config: ExecuteConfig) -> None:
-    """Run every incomplete rank once; all of them get their turn before the first failure is raised."""
-    ranks = _executor(steps, tasks, directory).get_incomplete_ranks()
-    pickled = pickle.dumps(list(steps))
-    workers = min(config.workers or available_cpus(), len(ranks))
-    if workers <= 1:
-        outcomes = [_outcome(functools.partial(run_rank, pickled, tasks, directory, rank)) for rank in ranks]
-    else:
-        outcomes = _in_processes(pickled, tasks, directory, ranks, workers)
-    for fault in filter(None, outcomes):
-        raise fault
+def _number(faults: Mapping[int, Fault], work: Tasks) -> str:
+    return f"{work.name}: {len(faults):,} of {work.number:,} tasks failed"
 
 
-def _in_processes(
-    pickled: bytes, tasks: int, directory: Path, ranks: Sequence[int], workers: int
-) -> list[Exception | None]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    # Not datatrove's own pool: that one ends all ranks when one fails, and waits for ever for a worker that
-    # was killed.
-    with _nameless_program(), ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(run_rank, pickled, tasks, directory, rank) for rank in ranks]
-        return [_outcome(future.result) for future in futures]
-
-
-def _outcome(call: Callable[[], object]) -> Exception | None:
-    try:
-        call()
-    except Exception as fault:
-        return fault
-    return None
-
-
-def run_rank(pickled_steps: bytes, tasks: int, directory: Path, rank: int) -> None:
-    """Run one task in this process, with a copy of the steps of its own; its log goes to `directory/logs`."""
-    with redirect_stderr(Silence()):
-        _executor(pickle.loads(pickled_steps), tasks, directory)._run_for_rank(rank)
-
-
-def _executor(steps: Sequence[Step], tasks: int, directory: Path) -> Any:
-    from datatrove.executor.local import LocalPipelineExecutor
-
-    return LocalPipelineExecutor(pipeline=list(steps), tasks=tasks, logging_dir=str(directory))
-
-
-class Silence(io.TextIOBase):
-    """A console that shows nothing; unlike /dev/null it need not be closed, and loguru holds on to it."""
-
-    def write(self, text: str) -> int:
-        """Take the text and forget it."""
-        return len(text)
+def _told(faults: Mapping[int, Fault], work: Tasks) -> str:
+    """Return a line for each failed rank, up to a number: why, and where its log is."""
+    lines = [
+        f"  task {rank}: {fault.told} (log {work.log(rank)})"
+        for rank, fault in list(faults.items())[:MOST_TOLD]
+    ]
+    more = len(faults) - len(lines)
+    return "\n".join([*lines, f"  and {more:,} more in {work.directory / 'logs'}"] if more else lines)
 
 
 @contextmanager
-def _nameless_program() -> Iterator[None]:
-    """Keep started processes from importing the current program again: they need our modules, not pytest's
-    main.
-    """
-    program = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = program
-
-
-@contextmanager
-def _progress_of(directory: Path, tasks: int, name: str) -> Iterator[None]:
+def _progress_of(work: Tasks) -> Iterator[None]:
     """Show how many tasks are complete while they run elsewhere."""
     ended = threading.Event()
-    completions = directory / "completions"
 
     def watch() -> None:
-        with progress(name, total=tasks, unit="tasks") as shown:
+        with progress(work.name, total=work.number, unit="tasks") as shown:
             seen = 0
             while True:
                 last = ended.wait(POLL_SECONDS)
-                found = len(list(completions.iterdir())) if completions.is_dir() else 0
+                found = work.number - len(work.incomplete())
                 shown.advance(found - seen)
                 seen = found
                 if last:
                     return
 
-    watcher = threading.Thread(target=watch, name=f"progress of {name}", daemon=True)
+    watcher = threading.Thread(target=watch, name=f"progress of {work.name}", daemon=True)
     watcher.start()
     try:
         yield

@@ -1,12 +1,14 @@
 """Drop the documents that the configured filters reject, each kept under its reason.
 
 A filter is a file of `filters/` with a `Config`: its thresholds, and `build()`, which returns a datatrove
-pipeline step. Beside it stand `KEEPS` and `DROPS`, examples that a contract test runs.
+pipeline step; one that reads files names them by `inputs()`. Beside it stand `KEEPS` and `DROPS`, examples
+that a contract test runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.config import kind_name
@@ -45,3 +47,8 @@ def guarded(config: Filter, output: TaskOutput) -> Any:
 
     step = config.build()
     return Guarded(kind_name(config), step, output) if isinstance(step, BaseFilter) else step
+
+
+def inputs(filters: Sequence[Filter]) -> list[Path]:
+    """Return the files that the filters read."""
+    return [path for each in filters for path in getattr(each, "inputs", list)()]

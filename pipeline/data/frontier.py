@@ -6,7 +6,7 @@ frontier of 45 million links takes no memory to speak of.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -80,7 +80,7 @@ class Frontier:
         return self._batch(number), index - self._starts[number]
 
 
-def build(links: Path, done: Path, path: Path, *, rank: int, world_size: int) -> int:
+def build(links: Path, done: Sequence[Path], path: Path, *, rank: int, world_size: int) -> int:
     """Write the frontier of one worker to `path`; returns how many links it has, done ones included."""
     scratch = path.with_suffix(".unsorted")
     total = _write_share(links, scratch, rank, world_size)
@@ -89,7 +89,7 @@ def build(links: Path, done: Path, path: Path, *, rank: int, world_size: int) ->
             "SELECT url, canonical_url, host, count(*) OVER (PARTITION BY host) AS links "
             "FROM read_parquet($1) AS link WHERE NOT EXISTS (FROM read_parquet($2) AS done "
             "WHERE done.canonical_url = link.canonical_url) ORDER BY links DESC, host, hash",
-            params=[str(scratch), str(done)],
+            params=[str(scratch), [str(each) for each in done]],
         )
         reader = pa.RecordBatchReader.from_stream(relation)
         with pa.ipc.new_file(str(path), reader.schema) as writer:
@@ -99,10 +99,12 @@ def build(links: Path, done: Path, path: Path, *, rank: int, world_size: int) ->
     return total
 
 
-def partition(host: str, world_size: int) -> int:
-    """Return which worker fetches a host: all hosts of a registered domain go to the same one."""
+def owns(host: str, *, rank: int, world_size: int) -> bool:
+    """Tell whether a host falls to a worker: all hosts of a registered domain go to the same one."""
+    if world_size == 1:
+        return True
     domain = registered_domain(host).encode()
-    return int.from_bytes(blake2b(domain, digest_size=8).digest(), "big") % world_size
+    return int.from_bytes(blake2b(domain, digest_size=8).digest(), "big") % world_size == rank
 
 
 def _write_share(links: Path, scratch: Path, rank: int, world_size: int) -> int:
@@ -114,7 +116,7 @@ def _write_share(links: Path, scratch: Path, rank: int, world_size: int) -> int:
             for batch in file.iter_batches(_BATCH_ROWS, columns=["url", "canonical_url"]):
                 urls, keys = (batch[name].to_pylist() for name in ("url", "canonical_url"))
                 hosts = [_host(key) for key in keys]
-                ours = {host for host in set(hosts) if world_size == 1 or partition(host, world_size) == rank}
+                ours = {host for host in set(hosts) if owns(host, rank=rank, world_size=world_size)}
                 rows = [
                     {"url": url, "canonical_url": key, "host": host, "hash": url_hash(key)}
                     for url, key, host in zip(urls, keys, hosts, strict=True)

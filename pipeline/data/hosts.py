@@ -18,7 +18,8 @@ class Host:
     next_start: float = 0.0  # on the event loop's clock
     paused_until: float = 0.0
     failures: int = 0  # one after the other
-    is_broken: bool = False
+    closed_until: float = 0.0  # by the breaker
+    is_given_up: bool = False
     users: int = 0
     robots: dict[str, tuple[float, asyncio.Future[Robots]]] = field(default_factory=dict)  # by origin
 
@@ -27,10 +28,16 @@ class Hosts:
     """All hosts in use, and a bounded number of those used last."""
 
     def __init__(
-        self, *, connections: int, delay_seconds: float, breaker_failures: int, remembered: int = 10_000
+        self,
+        *,
+        connections: int,
+        delay_seconds: float,
+        breaker_failures: int,
+        breaker_seconds: float,
+        remembered: int = 10_000,
     ):
         self._connections, self._delay, self._remembered = connections, delay_seconds, remembered
-        self._breaker_failures = breaker_failures
+        self._breaker_failures, self._breaker_seconds = breaker_failures, breaker_seconds
         self._hosts: OrderedDict[str, Host] = OrderedDict()
 
     @asynccontextmanager
@@ -62,14 +69,29 @@ class Hosts:
         """Send nothing to the host for so long."""
         host.paused_until = max(host.paused_until, asyncio.get_running_loop().time() + seconds)
 
+    async def admits(self, host: Host) -> bool:
+        """Wait until the host's breaker lets somebody through; False if the host is given up."""
+        clock = asyncio.get_running_loop().time
+        while not host.is_given_up and (wait := host.closed_until - clock()) > 0:
+            await asyncio.sleep(wait)
+        return not host.is_given_up
+
     def succeeded(self, host: Host) -> None:
         """Note that the host answered."""
         host.failures = 0
 
     def failed(self, host: Host) -> None:
-        """Note that a link was given up because the host failed; too many in a row, and it is left alone."""
+        """Note that a request failed because the host did.
+
+        After too many in a row the host gets a pause; if the first requests after it fail too, it is given
+        up.
+        """
         host.failures += 1
-        host.is_broken = host.is_broken or host.failures >= self._breaker_failures
+        now = asyncio.get_running_loop().time()
+        if host.failures == self._breaker_failures:
+            host.closed_until = now + self._breaker_seconds
+        elif host.failures > self._breaker_failures and now >= host.closed_until:
+            host.is_given_up = True
 
     def _forget(self) -> None:
         while len(self._hosts) > self._remembered:

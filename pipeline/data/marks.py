@@ -1,14 +1,14 @@
 """Completion marks: what says that a phase is done, with which configuration and after which input.
 
-A mark (`.phases/NAME.json`) is written last. It counts only if its identity is the planned one and the mark
-of the phase before is still the one it was made after: whatever changes upstream makes everything below it
-undone.
+A mark (`.phases/NAME.json`) is written last. It counts only if its identity is the planned one, the mark of
+the phase before is still the one it was made after, and no input file is new or changed: whatever changes
+upstream makes everything below it undone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Mark:
     phase: str
     identity: str
     after: str
+    inputs: dict[str, str]
     seconds: float
     counts: dict[str, Any]
 
@@ -56,16 +57,17 @@ def fingerprint(dataset: Path, phase: str | None) -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def valid_marks(dataset: Path, identities: Iterable[tuple[str, str]]) -> list[Mark]:
-    """Return the marks of the phases (name, identity) that are done, up to the first that is not."""
+def valid_marks(dataset: Path, expected: Iterable[tuple[str, str, Mapping[str, str]]]) -> list[Mark]:
+    """Return the marks of the phases (name, identity, inputs) that are done, up to the first that is not."""
     marks: list[Mark] = []
     previous = None
-    for phase, identity in identities:
+    for phase, identity, inputs in expected:
         path = mark_path(dataset, phase)
         if not path.is_file():
             break
         mark = Mark(**read_json(path))
-        if mark.identity != identity or mark.after != fingerprint(dataset, previous):
+        is_planned = mark.identity == identity and mark.after == fingerprint(dataset, previous)
+        if not is_planned or not inputs.items() <= mark.inputs.items():
             break
         marks.append(mark)
         previous = phase

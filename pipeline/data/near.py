@@ -1,144 +1,158 @@
-"""Near duplicates: MinHash (Broder 1997) with banding (Leskovec et al., "Mining of Massive Datasets", chapter
-3).
+"""Near duplicates: documents that share a bucket are compared in truth, and the best of those alike stays.
 
-Two documents are candidates if all minima of one band agree, which happens with probability 1 - (1 -
-J^rows)^bands for Jaccard similarity J of their word n-grams. Candidates are then compared in truth, best
-document first, and a document goes only if one that stays is really like it: a chain of small changes never
-swallows its far end.
+Taken best first, a document goes if one that stays is really like it: a chain of small changes never
+swallows its far end. Finding pairs and comparing them are tasks; only the last pass over the pairs found
+alike is one process, and it streams.
+
+A bucket may have thousands of members, so each is compared with its best few. If some of those go, others
+take their place in the next round; after a round that finds nothing new to compare, every document that stays
+has been compared with the best that stay in each of its buckets.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.config import Schema, identity
-from pipeline.data.words import Hashes, mixed
+from pipeline.data.arrays import Array, between, numbered, write_array
+from pipeline.data.describe import Described
+from pipeline.data.minhash import Bands
+from pipeline.data.order import Decisions, Order
+from pipeline.data.phase import PhaseRun
+from pipeline.data.words import Hashes
+from pipeline.formats.publish import publishing
 
-if TYPE_CHECKING:
-    from pipeline.data.describe import Described
+LEADERS = 8  # members of a bucket that all its others are compared with
+ROUNDS = 16  # of comparing; whoever then still has something to be compared with stays
+SHARE = 1 << 16  # documents whose pairs are one task
 
-CHUNK = 2048  # shingles at a time: hashes of one chunk under all permutations stay in the processor's cache
-# Documents that share a bucket without being alike could be many; this many of them, the best, are compared.
-MOST_LEADERS = 64
-
-Numbers = npt.NDArray[np.int64]
-
-
-class Bands(Schema):
-    """How near duplicates are found."""
-
-    ngram: int = identity(5, ge=1, description="words in a shingle (OpenWebText, datatrove: 5)")
-    bands: int = identity(14, ge=1, description="FineWeb: 14 x 8, half of the pairs with J = 0.72 are found")
-    rows: int = identity(8, ge=1)
-    min_jaccard: float = identity(
-        0.7,
-        ge=0,
-        le=1,
-        description="true similarity of a dropped document and the kept one; 0 trusts the bands",
-    )
-    seed: int = identity(0, description="of the permutations")
-
-    def probability(self, jaccard: float) -> float:
-        """Return the probability that two documents of this similarity become candidates."""
-        return float(1 - (1 - jaccard**self.rows) ** self.bands)
+PAIR = np.dtype([("pair", "<u8")])  # worse place << 32 | better place: in order, best worse document first
+COMPARED = np.dtype([("pair", "<u8"), ("alike", "?")])
+_BETTER = (1 << 32) - 1
 
 
-def minima(shingles: Hashes, bands: Bands) -> Hashes | None:
-    """Return the least hash under each permutation (bands * rows,), None without a shingle."""
-    if not len(shingles):
-        return None
-    factors, terms = _permutations(bands)
-    least = np.full(len(factors), np.iinfo(np.uint64).max, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for start in range(0, len(shingles), CHUNK):
-            hashed = factors[:, None] * shingles[None, start : start + CHUNK]
-            hashed += terms[:, None]
-            np.minimum(least, hashed.min(axis=1), out=least)
-    return least >> np.uint64(32)  # the low bits of a product modulo 2^64 are not random; the high ones are
+def write_near(bands: Bands, described: Described, order: Order, exact: Path, phase: PhaseRun) -> Path:
+    """Decide which documents go because a better one is nearly the same; returns the decisions' folder.
 
-
-def band_keys(least: Hashes | None, bands: Bands) -> Hashes:
-    """Return one key for each band (bands,); 0 where there is nothing to compare."""
-    if least is None:
-        return np.zeros(bands.bands, dtype=np.uint64)
-    rows = least.reshape(bands.bands, bands.rows)
-    key = np.zeros(bands.bands, dtype=np.uint64)
-    for row in range(bands.rows):
-        key = mixed(key ^ rows[:, row])
-    return np.maximum(key, np.uint64(1))
-
-
-def near_duplicates(
-    described: Described, bands: Bands, places: Numbers, alive: npt.NDArray[np.bool_]
-) -> Numbers:
-    """Return for each document (N,) the number of the kept one that it is nearly equal to, or -1.
-
-    Documents are taken best first, each compared with those kept before it that share a bucket; the result
-    does not depend on the order of files or on how many workers described them.
+    `exact` are the decisions to begin with.
     """
-    keeper = np.full(len(places), -1, dtype=np.int64)
-    shingles = described.ragged("shingles")
-    leaders: defaultdict[int, list[int]] = defaultdict(list)
-    for number, buckets in _by_document(_shared_buckets(described, bands, alive), places):
-        candidates = sorted(
-            {leader for bucket in buckets for leader in leaders[bucket]}, key=places.__getitem__
-        )
-        mine = shingles[number] if candidates else None
-        for candidate in candidates:
-            if bands.min_jaccard == 0 or jaccard(mine, shingles[candidate]) >= bands.min_jaccard:
-                keeper[number] = candidate
-                break
-        else:
-            for bucket in buckets:
-                if len(leaders[bucket]) < MOST_LEADERS:
-                    leaders[bucket].append(number)
-    return keeper
+    shares = -(-int(described.starts[-1]) // SHARE)
+    rounds: list[Path] = []
+    decided = exact
+    for number in range(ROUNDS):
+        compared, target = phase.work / f"compared-{number}", phase.work / f"near-{number}"
+        if not target.exists():
+            pairs = phase.work / f"pairs-{number}"
+            find = FindPairs(described, order, decided, pairs)
+            phase.run_tasks([find], described.slices("buckets"), f"pairs-{number}")
+            compare = ComparePairs(described, order, bands.min_jaccard, pairs, rounds, compared)
+            phase.run_tasks([compare], shares, f"compare-{number}")
+            write_decisions([*rounds, compared], shares, exact, target)
+            shutil.rmtree(pairs, ignore_errors=True)
+        rounds.append(compared)
+        decided = target
+        if not any(path.stat().st_size for path in numbered(compared)):
+            break
+    return decided
 
 
-def jaccard(left: Any, right: Any) -> float:
-    """Return the similarity of two sorted arrays of distinct shingles."""
-    common = len(np.intersect1d(left, right, assume_unique=True))
-    return common / (len(left) + len(right) - common)
+@dataclass
+class FindPairs:
+    """The one step of a task: find what is to be compared in range number `rank` of the buckets."""
+
+    described: Described
+    order: Order
+    decided: Path
+    folder: Path
+
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> None:
+        """Write the pairs."""
+        keys, rows, _ = self.described.postings("buckets", rank)
+        places = self.order.places[rows]
+        stays = Decisions.read(self.decided).codes[places] == 0
+        pairs = pairs_of(keys[stays], places[stays])
+        with publishing(self.folder / f"{rank:05d}") as draft:
+            write_array(draft, pairs[pairs >= self.order.earlier << 32])
 
 
-def _permutations(bands: Bands) -> tuple[Hashes, Hashes]:
-    """Return factors (odd) and terms of the hash functions x -> factor * x + term modulo 2^64."""
-    count = bands.bands * bands.rows
-    numbers = mixed(np.arange(2 * count, dtype=np.uint64) + np.uint64(bands.seed << 32))
-    return numbers[:count] | np.uint64(1), numbers[count:]
+def pairs_of(keys: Hashes, places: Array) -> Hashes:
+    """Return the pairs, sorted, of each member of a bucket with the best of that bucket, if better."""
+    by = np.lexsort((places, keys))
+    keys, places = keys[by], places[by].astype(np.uint64)
+    is_first = np.ones(len(keys), dtype=bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    numbers = np.arange(len(keys))
+    first = np.maximum.accumulate(np.where(is_first, numbers, 0))
+    found = []
+    for leader in range(LEADERS):
+        worse = np.flatnonzero(numbers - first > leader)
+        found.append(places[worse] << np.uint64(32) | places[first[worse] + leader])
+    return np.unique(np.concatenate(found))
 
 
-def _shared_buckets(
-    described: Described, bands: Bands, alive: npt.NDArray[np.bool_]
-) -> tuple[Numbers, Numbers]:
-    """Return bucket and document of each membership in a bucket that at least two living documents share."""
-    found: list[tuple[Numbers, Numbers]] = []
-    next_bucket = 0
-    for band in range(bands.bands):
-        keys = described.band(band)
-        numbers = np.flatnonzero(alive & (keys != 0))
-        numbers = numbers[np.argsort(keys[numbers], kind="stable")]
-        keys = keys[numbers]
-        starts = (
-            np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.empty(0, int)
-        )
-        sizes = np.diff(np.concatenate([starts, [len(keys)]]))
-        bucket = np.repeat(np.arange(len(starts)), sizes)
-        shared = np.repeat(sizes > 1, sizes)
-        found.append((next_bucket + bucket[shared], numbers[shared]))
-        next_bucket += len(starts)
-    return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+@dataclass
+class ComparePairs:
+    """The one step of a task: compare the pairs of share number `rank` that were not compared before."""
+
+    described: Described
+    order: Order
+    min_jaccard: float
+    pairs: Path
+    before: Sequence[Path]
+    folder: Path
+
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> None:
+        """Write the pairs, each with whether it is alike."""
+        low, high = rank * SHARE << 32, ((rank + 1) * SHARE << 32) - 1
+        pieces = [between(path, PAIR, low, high, "pair") for path in numbered(self.pairs)]
+        found = np.unique(np.concatenate(pieces)["pair"])
+        known = np.concatenate([np.empty(0, COMPARED), *_of_share(self.before, rank)])["pair"]
+        new = np.setdiff1d(found, known, assume_unique=True)
+        compared = np.empty(len(new), dtype=COMPARED)
+        compared["pair"] = new
+        compared["alike"] = [self._is_alike(pair >> 32, pair & _BETTER) for pair in new.tolist()]
+        with publishing(self.folder / f"{rank:05d}") as draft:
+            write_array(draft, compared)
+
+    def _is_alike(self, worse: int, better: int) -> bool:
+        if not self.min_jaccard:
+            return True
+        return jaccard(self._shingles(worse), self._shingles(better)) >= self.min_jaccard
+
+    @cached_property
+    def _shingles(self) -> Any:
+        rows = self.order.rows
+        # A worse document's pairs come one after another, and many documents have the same better one.
+        return lru_cache(maxsize=64)(lambda place: self.described.shingles(int(rows[place])))
 
 
-def _by_document(memberships: tuple[Numbers, Numbers], places: Numbers) -> Iterator[tuple[int, list[int]]]:
-    """Yield each document that shares a bucket, best first, with its buckets."""
-    buckets, numbers = memberships
-    order = np.argsort(places[numbers], kind="stable")
-    for number, rows in groupby(order.tolist(), key=numbers.__getitem__):
-        yield int(number), buckets[list(rows)].tolist()
+def jaccard(left: Array, right: Array) -> float:
+    """Return the similarity of two arrays of distinct shingles."""
+    both = np.sort(np.concatenate([left, right]))
+    common = int(np.count_nonzero(both[1:] == both[:-1]))
+    return common / (len(both) - common)
+
+
+def write_decisions(rounds: Sequence[Path], shares: int, exact: Path, folder: Path) -> None:
+    """Let go, best first, each document that is like one that stays; all comparisons so far count."""
+    with publishing(folder) as draft:
+        before = Decisions.read(exact)
+        decisions = Decisions.begin(draft, len(before.codes))
+        decisions.take(before)
+        for share in range(shares):
+            compared = np.concatenate(_of_share(rounds, share))
+            for pair in np.sort(compared["pair"][compared["alike"]]).tolist():
+                worse, better = pair >> 32, pair & _BETTER
+                if not decisions.codes[worse] and not decisions.codes[better]:
+                    decisions.drop(worse, "near", better)
+
+
+def _of_share(rounds: Sequence[Path], share: int) -> list[Array]:
+    """Return what was compared in each round of the documents of a share."""
+    return [np.fromfile(compared / f"{share:05d}", COMPARED) for compared in rounds]

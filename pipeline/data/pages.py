@@ -1,20 +1,24 @@
-"""Read stored pages: the responses of WARC files, and what the links say of them."""
+"""Read stored pages: the responses of WARC files, ours or anybody's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import logging
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
+from pipeline.data.fetchlog import LIVE
+from pipeline.data.framing import DamagedError, Framing, framing
+from pipeline.data.responses import MAX_BYTES, NoPageError, parse
 from pipeline.data.url import UrlError, canonical
 from pipeline.data.warc import LOG_HEADER
 from pipeline.errors import FormatError
 
-MOST_BODY_BYTES = (
-    64 << 20
-)  # after decompression; the crawler's own limit is far below, foreign files have none
+log = logging.getLogger("loglinear.data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,62 +30,158 @@ class Page:
     fetched: str
     charset: str | None
     body: bytes
+    source: str | None = None  # "live" or "commoncrawl"; not known of foreign files
 
 
-def read_pages(path: Path, part: int, parts: int) -> Iterator[Page]:
-    """Yield each `parts`-th response of a WARC file, beginning with number `part`; FormatError if it is
-    damaged.
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A response that gives no page, or a place in the file where no record could be read.
+
+    `reason` is the short name that counts are kept under: the crawler's own (`http-404`, `content-type`,
+    `body-too-large`, …), `not-http`, or `damaged` and `truncated`, whose `url` is not known.
+    """
+
+    reason: str
+    detail: str
+    url: str
+
+
+def read_pages(path: Path, part: int, parts: int) -> Iterator[Page | Unreadable]:
+    """Yield the responses that begin in slice number `part` of a WARC file cut into `parts` equal slices.
+
+    Every response is in exactly one slice, and so is every damage, which costs the records it hits and no
+    more. A file that ends within a record is noticed; one cut off between two is noticed only where something
+    else says how long it was (`check_sizes`). FormatError if this is no WARC file, or one compressed whole.
+    """
+    with framing(path) as (frames, size):
+        place, end = frames.first_of_slice(size * part // parts), size * (part + 1) // parts
+        if not part and place:
+            yield _damage(path, frames, 0)
+        while place < end:
+            place = yield from _up_to_damage(path, frames, place, end, size)
+
+
+def check_sizes(pages: Path) -> None:
+    """Raise FormatError unless the files of a crawl are as long as its `fetch-log.parquet` says."""
+    import duckdb
+
+    with duckdb.connect() as database:
+        rows = database.execute(
+            'SELECT warc, max("offset" + length) FROM read_parquet(?) WHERE warc IS NOT NULL GROUP BY warc',
+            [str(pages / "fetch-log.parquet")],
+        ).fetchall()
+    for name, expected in sorted(rows):
+        path = pages / name
+        size = path.stat().st_size if path.exists() else 0
+        if size != expected:
+            raise FormatError(
+                f"{path}: {size} bytes, but fetch-log.parquet tells of {expected}: cut off or replaced; put "
+                "the file back, or remove it and `.phases/fetch.json`, and run the same command again to "
+                "fetch its pages anew"
+            )
+
+
+def _up_to_damage(
+    path: Path, frames: Framing, place: int, end: int, size: int
+) -> Generator[Page | Unreadable, None, int]:
+    """Yield the responses of whole records from `place` on, and the first damage behind them if it is ours.
+
+    Returns where to read on. A record is whole only when the one behind it has been reached, for a checksum
+    stands after what it speaks of: each response waits for that before it is yielded.
+    """
+    start, waiting = None, None
+    try:
+        for begun, outcome in _outcomes(path, frames, place, end):
+            if waiting is not None:
+                yield waiting
+            start, waiting = begun, outcome
+            if start >= end:
+                return start
+        stop = place if start is None else frames.end(start)
+    except DamagedError as fault:
+        yield _unreadable(path, fault)
+        return frames.next_start((start or place) + 1)
+    if waiting is not None:
+        yield waiting
+    if stop == size or (stop >= end and frames.is_start(stop)):
+        return stop
+    yield _damage(path, frames, stop)
+    return frames.next_start(stop + 1)
+
+
+def _outcomes(
+    path: Path, frames: Framing, place: int, end: int
+) -> Iterator[tuple[int, Page | Unreadable | None]]:
+    """Yield where each record from `place` on starts, and what a response gives, while records can be read.
+
+    What stopped the reading, and whether an end without a word is one, the framing can tell.
     """
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-    number = -1
+    start = None
+    with path.open("rb") as file, contextlib.suppress(OSError, ValueError):
+        file.seek(place)
+        for record in ArchiveIterator(file, parse_http=False):
+            if not frames.is_start(record.stream_pos):
+                raise _shared_member(path, start)
+            start = record.stream_pos
+            is_ours = start < end and record.record_type == WarcRecordType.response
+            yield start, _outcome(record) if is_ours else None
+
+
+def _damage(path: Path, frames: Framing, place: int) -> Unreadable:
+    """Return what is said of a place where no record could be read."""
     try:
-        with path.open("rb") as file:
-            for record in ArchiveIterator(file, record_types=WarcRecordType.response, parse_http=False):
-                number += 1
-                if number % parts == part:
-                    record.parse_http()
-                    yield _page(record)
-    except (OSError, ValueError) as fault:
-        raise FormatError(
-            f"{path}: damaged after page {number + 1} ({fault}); remove the file and `.phases/fetch.json`, "
-            f"and run the same command again to fetch what is missing"
-        ) from None
+        frames.end(place)
+    except DamagedError as fault:
+        return _unreadable(path, fault)
+    return _unreadable(path, DamagedError("damaged", f"record at {place}: no WARC header that can be read"))
 
 
-def karma_of(links: Sequence[Path], urls: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Return the highest and the summed karma of those canonical URLs that the links know.
-
-    The files may hold tens of millions of links: they are scanned, never loaded.
-    """
-    if not links or not urls:
-        return {}
-    import duckdb
-    import pyarrow as pa
-
-    wanted = pa.table({"canonical_url": sorted(set(urls))})
-    with duckdb.connect(config={"threads": 1}) as database:
-        database.register("wanted", wanted)
-        rows = database.execute(
-            "select canonical_url, karma_max, karma_sum from read_parquet(?) "
-            "join wanted using (canonical_url)",
-            [[str(path) for path in links]],
-        ).fetchall()
-    return {url: (int(highest), int(total)) for url, highest, total in rows}
+def _unreadable(path: Path, fault: DamagedError) -> Unreadable:
+    log.warning("%s: %s: %s", path, fault.reason, fault)
+    return Unreadable(fault.reason, f"{path.name}: {fault}", "")
 
 
-def _page(record: object) -> Page:
-    headers = record.headers  # type: ignore[attr-defined]
+def _shared_member(path: Path, start: int | None) -> Exception:
+    """Return the fault of a record that begins inside a gzip member, behind the one that began at `start`."""
+    if start:
+        return DamagedError("damaged", f"record at {start}: it does not fill its gzip member")
+    return FormatError(
+        f"{path}: compressed as a whole, not record by record, so that a record is found only by reading all "
+        f"before it; `warcio recompress {path} NEW.warc.gz` mends that"
+    )
+
+
+def _outcome(record: Any) -> Page | Unreadable:
+    """Return the page of a response record, or why it has none."""
+    headers = record.headers
     url = headers.get("WARC-Target-URI", "").strip("<>")
-    # Our crawler says which link a page answers, for a redirect may have led elsewhere; foreign files do not.
-    log = headers.get(LOG_HEADER)
+    try:
+        if record.content_length > MAX_BYTES:
+            raise NoPageError("body-too-large", f"{record.content_length} bytes")
+        response = parse(record.reader.read())
+        body = response.payload()
+    except NoPageError as fault:
+        return Unreadable(fault.reason, str(fault), url)
+    known = _noted(headers.get(LOG_HEADER))
     return Page(
         url=url,
-        canonical_url=orjson.loads(log)["canonical_url"] if log else _canonical(url),
+        canonical_url=known.get("canonical_url") or _canonical(url),
         fetched=headers.get("WARC-Date", ""),
-        charset=record.http_charset,  # type: ignore[attr-defined]
-        body=record.reader.read(MOST_BODY_BYTES),  # type: ignore[attr-defined]
+        charset=response.charset,
+        body=body,
+        source=known.get("source", LIVE) if known else None,
     )
+
+
+def _noted(row: str | None) -> dict[str, Any]:
+    """Return what a record of ours says of the link it answers, for a redirect may have led elsewhere."""
+    try:
+        known = orjson.loads(row or "{}")
+    except orjson.JSONDecodeError:
+        return {}  # not ours
+    return known if isinstance(known, dict) else {}
 
 
 def _canonical(url: str) -> str:

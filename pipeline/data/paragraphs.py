@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from pipeline.data.describe import Described
+from pipeline.data.arrays import Array, between, numbered, write_array
+from pipeline.data.describe import Described
+from pipeline.data.order import Decisions, Order
+from pipeline.formats.publish import publishing
 
-PART = (
-    16 << 20
-)  # paragraphs compared at a time: 16 million take 0.7 GB; more of them, more passes over the hashes
+REPEATED = np.dtype([("paragraph", "<u8"), ("keeper", "<u4")])  # keeper: the place of who has it already
 
 
-def repeated_paragraphs(
-    described: Described, places: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]
-) -> list[npt.NDArray[np.int64]]:
-    """Return for each file, paragraph by paragraph, the number of the document that has it already, or -1.
+@dataclass
+class FindRepeated:
+    """The one step of a task: find the repeated paragraphs in range number `rank` of their hashes.
 
-    Among living documents the best one keeps a paragraph, and of its own repetitions the first.
+    Of the documents that stay the best one keeps a paragraph, and of its own repetitions the first.
     """
-    ragged = described.ragged("paragraphs")
-    keepers = [np.full(len(values), -1, dtype=np.int64) for values in ragged.values]
-    parts = max(1, math.ceil(sum(map(len, keepers)) / PART))
-    for part in range(parts):
-        pieces = list(_living(described, alive, part, parts))
-        if not pieces:
-            continue
-        hashes, numbers, files, positions = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        order = np.lexsort((positions, places[numbers], hashes))
-        same = np.zeros(len(order), dtype=bool)
-        same[1:] = hashes[order[1:]] == hashes[order[:-1]]
-        first = order[np.flatnonzero(~same)[np.cumsum(~same) - 1]]
-        again = order[same]
-        for file in range(len(keepers)):
-            here = files[again] == file
-            keepers[file][positions[again[here]]] = numbers[first[same][here]]
-    return keepers
+
+    described: Described
+    order: Order
+    decided: Path
+    folder: Path
+
+    def __call__(self, _data: Any, rank: int, _world_size: int) -> None:
+        """Write the paragraphs that go, in their order."""
+        hashes, rows, paragraphs = self.described.postings("paragraphs", rank)
+        places = self.order.places[rows]
+        stays = Decisions.read(self.decided).codes[places] == 0
+        found = repeated_paragraphs(hashes[stays], places[stays], paragraphs[stays])
+        with publishing(self.folder / f"{rank:05d}") as draft:
+            write_array(draft, found)
 
 
-def _living(
-    described: Described, alive: npt.NDArray[np.bool_], part: int, parts: int
-) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-    """Yield hash, document, file and position of the paragraphs of living documents in one part of the hash
-    space.
-    """
-    ragged = described.ragged("paragraphs")
-    start = 0
-    for file, (values, ends) in enumerate(zip(ragged.values, ragged.ends, strict=True)):
-        numbers = start + np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-        chosen = alive[numbers] & (np.asarray(values) % np.uint64(parts) == part)
-        positions = np.flatnonzero(chosen)
-        yield np.asarray(values)[chosen], numbers[chosen], np.full(len(positions), file), positions
-        start += len(ends)
+def repeated_paragraphs(hashes: Array, places: Array, paragraphs: Array) -> Array:
+    """Return the paragraphs that go, sorted by their number."""
+    by = np.lexsort((paragraphs, places, hashes))
+    is_first = np.ones(len(by), dtype=bool)
+    is_first[1:] = hashes[by[1:]] != hashes[by[:-1]]
+    best = by[is_first].repeat(np.diff(np.flatnonzero(is_first), append=len(by)))
+    found = np.empty(int((~is_first).sum()), dtype=REPEATED)
+    found["paragraph"], found["keeper"] = paragraphs[by[~is_first]], places[best[~is_first]]
+    return np.sort(found, order="paragraph")
+
+
+def repeated_between(folder: Path, first: int, last: int) -> Array:
+    """Return the repeated ones of the paragraphs from number `first` up to, not including, `last`."""
+    pieces = [between(path, REPEATED, first, last - 1, "paragraph") for path in numbered(folder)]
+    return np.sort(np.concatenate(pieces), order="paragraph")

@@ -18,19 +18,14 @@ class Robots:
         self._rules, self._agent = rules, agent
         self.is_reachable = is_reachable
         self.why = why  # the reason for the log where a URL may not be asked for
+        asked = rules.crawl_delay(agent) if rules is not None else None
+        self.delay_seconds = 0.0 if asked is None or math.isnan(asked) else max(0.0, float(asked))
 
     def allows(self, url: str) -> bool:
         """Tell whether a URL may be asked for now."""
         if not self.is_reachable:
             return False
         return self._rules is None or bool(self._rules.can_fetch(url, self._agent))
-
-    def delay(self, most_seconds: float) -> float:
-        """Return the crawl delay asked for, in seconds, at most `most_seconds`; 0 if none."""
-        asked = self._rules.crawl_delay(self._agent) if self._rules is not None else None
-        if asked is None or math.isnan(asked):
-            return 0.0
-        return min(max(float(asked), 0.0), most_seconds)
 
 
 def allow_all(agent: str) -> Robots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,15 @@ Judge = Callable[[Any], str | None]
 
 
 class Rule(BaseFilter):  # type: ignore[misc]
-    """Drop the documents for which `judge` returns a reason; it may also change a document that stays."""
+    """Drop the documents for which `judge` returns a reason; it may also change a document that stays.
 
-    def __init__(self, name: str, judge: Judge):
+    What it counts in `sums` meanwhile is told in the account of the phase.
+    """
+
+    def __init__(self, name: str, judge: Judge, sums: Counter[str] | None = None):
         super().__init__()
         self.name = name
+        self.sums = Counter() if sums is None else sums
         self._judge = judge
 
     def filter(self, doc: Any) -> bool | tuple[bool, str]:
@@ -52,3 +57,5 @@ class Guarded(BaseFilter):  # type: ignore[misc]
                 yield document
             else:
                 self._output.drop(document, f"{self.name}.{reason or 'dropped'}")
+        for what, number in getattr(self._inner, "sums", {}).items():
+            self._output.sums[f"{self.name}.{what}"] += number

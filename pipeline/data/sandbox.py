@@ -34,10 +34,19 @@ class LostError(Exception):
 
 
 class Sandbox:
-    """Call a picklable function in a child process, one item at a time. Use it as a context manager."""
+    """Call a picklable function in a child process, one item at a time. Use it as a context manager.
 
-    def __init__(self, function: Callable[..., Any], cpu_seconds: float, memory_bytes: int):
-        self._function = function
+    Each child begins with the arguments of `warm_up`, so that no item pays for what the function imports.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        cpu_seconds: float,
+        memory_bytes: int,
+        warm_up: tuple[Any, ...] | None = None,
+    ):
+        self._function, self._warm_up = function, warm_up
         self._cpu_seconds, self._memory_bytes = cpu_seconds, memory_bytes
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +75,8 @@ class Sandbox:
         )
         self._child = child
         try:
-            send(child.stdin, (self._cpu_seconds, self._memory_bytes, pickle.dumps(self._function)))
+            function = pickle.dumps(self._function)
+            send(child.stdin, (self._cpu_seconds, self._memory_bytes, function, self._warm_up))
             fine, value = self._receive(child, START_SECONDS)
         except (EOFError, BrokenPipeError):
             raise LostError(self._how_it_died(child), "the child did not start") from None
@@ -118,10 +128,12 @@ def receive(pipe: IO[bytes]) -> Any:
 
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     """Be the child: take limits and a function, then answer items until the parent is gone."""
-    cpu_seconds, memory_bytes, pickled = receive(requests)
+    cpu_seconds, memory_bytes, pickled, warm_up = receive(requests)
     try:
         function = pickle.loads(pickled)
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        if warm_up is not None:
+            function(*warm_up)
     except Exception as fault:
         send(replies, (False, ("error", f"{type(fault).__name__}: {fault}")))
         return

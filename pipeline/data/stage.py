@@ -1,4 +1,4 @@
-"""The data stage: from links with votes to published token shards, phase by phase.
+"""The data stage: from links, pages or documents to published token shards, phase by phase.
 
 The same command again continues: a finished phase is skipped, an unfinished one goes on from its finished
 tasks. A directory belongs to one configuration; another one in the same place is refused with the difference
@@ -11,21 +11,28 @@ import errno
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import model_validator
+
 from pipeline import config as configuration
 from pipeline.config import Kind, Schema, execution, identity
+from pipeline.data import estimate, fetch
+from pipeline.data.commoncrawl import CommonCrawlConfig
 from pipeline.data.counts import PhaseCounts
 from pipeline.data.decontaminate import DecontaminateConfig
 from pipeline.data.dedup import DedupConfig, SplitsConfig
-from pipeline.data.execute import ExecuteConfig, disk_full
-from pipeline.data.fetch import FetchConfig
+from pipeline.data.execute import ExecuteConfig, disk_full, take_over
+from pipeline.data.fetchconfig import FetchConfig
+from pipeline.data.inputs import fingerprints
 from pipeline.data.links import LinksConfig
 from pipeline.data.marks import FOLDER, Mark, fingerprint, mark_path, valid_marks
 from pipeline.data.phase import PhaseRun
+from pipeline.data.phases import Phase, wanted
+from pipeline.data.wikipedia import WikipediaConfig
 from pipeline.errors import ConfigError, StageError
 from pipeline.formats.lock import sole_writer
 from pipeline.formats.manifest import NAME as MANIFEST
@@ -35,22 +42,55 @@ log = logging.getLogger("loglinear.data")
 
 
 class Config(Schema):
-    """A dataset: where its links come from, and what becomes of the pages behind them."""
+    """A dataset: where its documents come from (one of three sources), and what becomes of them.
+
+    Links with votes (`links`, then `commoncrawl`, `fetch` or both, then `extract`), WARC files (`paths` and
+    `extract`), or documents of one's own (`read`, mostly with `paths`).
+    """
 
     out: Path = execution(description="the dataset's directory")
-    links: LinksConfig = identity()
-    fetch: FetchConfig = identity()
-    extract: Annotated[Any, Kind("pipeline.data.extractors")] = identity()
+    links: LinksConfig | None = identity(None)
+    commoncrawl: CommonCrawlConfig | None = identity(None)
+    fetch: FetchConfig | None = identity(None)
+    paths: list[str] = identity([], description="WARC or document files; paths, folders or glob patterns")
+    extract: Annotated[Any, Kind("pipeline.data.extractors")] | None = identity(None)
     max_lost_pages: float = execution(
         0.2, ge=0, le=1, description="share of pages without text that is an error"
     )
+    read: Annotated[Any, Kind("pipeline.data.readers")] | None = identity(None)
     filters: list[Annotated[Any, Kind("pipeline.data.filters")]] = identity([])
+    wikipedia: WikipediaConfig | None = identity(None)
+    remove: Path | None = execution(None, description="take-down requests: a URL or domain a line")
     dedup: DedupConfig = identity(DedupConfig())
     splits: SplitsConfig = identity(SplitsConfig())
     decontaminate: DecontaminateConfig = identity(DecontaminateConfig())
     tokenizer: Annotated[Any, Kind("pipeline.data.tokenizers")] = identity()
+    span_tokens: int | None = identity(
+        None, ge=2, description="cut documents to whole spans of so many tokens (GPT-1: 512)"
+    )
     shard_tokens: int = identity(100_000_000, ge=1, description="tokens in a shard, about")
     execute: ExecuteConfig = execution(ExecuteConfig())
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Config:
+        crawls = self.commoncrawl is not None or self.fetch is not None
+        if self.links is not None and not (crawls and self.extract is not None):
+            raise ValueError("links want `fetch` or `commoncrawl` (or both), and `extract`")
+        if self.links is None and crawls:
+            raise ValueError("`fetch` and `commoncrawl` want `links`; for WARC files give `paths` alone")
+        if self.read is not None and (self.links is not None or self.extract is not None):
+            raise ValueError(
+                "`read` takes documents; `links` and `extract` belong to pages: give one of both"
+            )
+        if self.read is None and self.extract is None:
+            raise ValueError(
+                "no source: give `links`, or `paths` with `extract` (WARC files) or with `read` (documents)"
+            )
+        if self.links is not None and self.paths:
+            raise ValueError("`paths` and `links` are two sources; give one of them")
+        if self.links is None and self.extract is not None and not self.paths:
+            raise ValueError("`extract` wants pages: give `links`, or WARC files as `paths`")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +124,18 @@ class Plan:
 def plan(config: Config) -> Plan:
     """Return what is done and what will run; ConfigError if `out` holds a dataset of another identity."""
     check_identity(config)
-    identities = []
+    expected = []
     before = ""
-    for phase in PHASES:
+    for phase in wanted(config):
         before = configuration.identity_hash(phase.sections(config), phase=phase.name, before=before)
-        identities.append((phase.name, before))
-    marks = {mark.phase: mark for mark in valid_marks(config.out, identities)}
+        expected.append((phase.name, before, _inputs(phase, config)))
+    marks = {mark.phase: mark for mark in valid_marks(config.out, expected)}
+    names = [name for name, _, _ in expected]
+    if config.fetch is not None and fetch.has_retries(config.fetch, config.out):
+        marks = {name: marks[name] for name in names[: names.index("fetch")] if name in marks}
     if not (config.out / MANIFEST).is_file():
-        marks.pop(PHASES[-1].name, None)  # to publish is to write the manifest
-    phases = (PlannedPhase(name=name, identity=each, mark=marks.get(name)) for name, each in identities)
+        marks.pop(names[-1], None)  # to publish is to write the manifest
+    phases = (PlannedPhase(name=name, identity=each, mark=marks.get(name)) for name, each, _ in expected)
     return Plan(phases=tuple(phases))
 
 
@@ -114,6 +157,7 @@ def run(config: Config, planned: Plan, only: str | None = None, until: str | Non
     with sole_writer(config.out / FOLDER / "lock", refusal):
         remove_leftovers(config.out)
         write_text(config.out / "config.yaml", configuration.dump(config))
+        write_text(config.out / FOLDER / "order.txt", "\n".join(phase.name for phase in planned.phases))
         # Planned anew: another process may have finished a phase while this one waited for the lock.
         for phase in choose(plan(config), only, until):
             _run_phase(config, phase)
@@ -121,7 +165,7 @@ def run(config: Config, planned: Plan, only: str | None = None, until: str | Non
 
 def describe(config: Config, plan: Plan) -> str:
     """Return what `--dry-run` prints below the configuration."""
-    return f"{config.out}\n{plan}"
+    return f"{config.out}\n{plan}\n\n{estimate.describe(config)}"
 
 
 def choose(plan: Plan, only: str | None, until: str | None) -> tuple[PlannedPhase, ...]:
@@ -150,6 +194,10 @@ def check_identity(config: Config) -> None:
         return
     earlier = configuration.load(Config, path)
     changed = configuration.differences(configuration.identity_of(earlier), configuration.identity_of(config))
+    if earlier.remove is not None and config.remove is None:
+        changed.append(
+            f"remove: {earlier.remove} -> null; take-down requests stay in force: give the file again"
+        )
     if changed:
         remedy = f"{config.out} holds a dataset of another configuration; choose another `out`, or remove it"
         raise ConfigError([*(f"{path}: {line}" for line in changed), remedy])
@@ -157,86 +205,11 @@ def check_identity(config: Config) -> None:
         log.info("changed since the last start: %s", line)
 
 
-@dataclass(frozen=True)
-class _Phase:
-    """A phase: the parts of the configuration that decide its result, and how it is run."""
-
-    name: str
-    sections: Callable[[Config], list[Any]]
-    run: Callable[[Config, PhaseRun], PhaseCounts]
-
-
-def _links(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import links
-
-    return links.run(config.links, phase.dataset)
-
-
-def _fetch(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import fetch
-
-    return fetch.run(config.fetch, phase.dataset)
-
-
-def _extract(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import extract
-
-    return extract.run(config.extract, config.max_lost_pages, phase)
-
-
-def _filter(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import filter
-
-    return filter.run(config.filters, phase)
-
-
-def _dedup(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import dedup
-
-    return dedup.run(config.dedup, config.splits, phase)
-
-
-def _decontaminate(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import decontaminate
-
-    return decontaminate.run(config.decontaminate, phase)
-
-
-def _tokenize(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import tokenize
-
-    return tokenize.run(config.tokenizer, config.shard_tokens, phase)
-
-
-def _publish(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import publish
-
-    marks = [each.mark for each in plan(config).phases if each.mark]
-    return publish.run(phase.dataset, [mark.row for mark in marks], configuration.identity_hash(config))
-
-
-PHASES = (
-    _Phase("links", lambda config: [config.links], _links),
-    _Phase("fetch", lambda config: [config.fetch], _fetch),
-    _Phase("extract", lambda config: [config.extract], _extract),
-    _Phase("filter", lambda config: [config.filters], _filter),
-    _Phase("dedup", lambda config: [config.dedup, config.splits], _dedup),
-    _Phase("decontaminate", lambda config: [config.decontaminate], _decontaminate),
-    _Phase("tokenize", lambda config: [config.tokenizer, config.shard_tokens], _tokenize),
-    _Phase("publish", lambda _: [], _publish),
-)
-_SOURCES = {
-    "filter": "documents",
-    "dedup": "kept/filter",
-    "decontaminate": "kept/dedup",
-    "tokenize": "kept/decontaminate",
-}
-
-
 def _run_phase(config: Config, planned: PlannedPhase) -> None:
     """Run one phase unless it is done, check its account, and mark it."""
-    number = [phase.name for phase in PHASES].index(planned.name)
-    previous = PHASES[number - 1].name if number else None
+    phases = wanted(config)
+    number = [phase.name for phase in phases].index(planned.name)
+    previous = phases[number - 1].name if number else None
     if planned.mark is not None:
         log.info("%s: already done (%s)", planned.name, _told(planned.mark.account))
         return
@@ -244,43 +217,63 @@ def _run_phase(config: Config, planned: PlannedPhase) -> None:
     phase = PhaseRun(
         name=planned.name,
         dataset=config.out,
-        source=config.out / _SOURCES.get(planned.name, ""),
+        source=config.out / next((each.output for each in reversed(phases[:number]) if each.output), ""),
         work=config.out / FOLDER / f"{planned.name}-{planned.identity}-{after}",
         execute=config.execute,
     )
-    _clear_stale(phase)
+    _clear_stale(phases[number:], phase)
+    inputs = _inputs(phases[number], config)  # before the work: what changes meanwhile is a change
     start = time.monotonic()
     try:
-        counts = PHASES[number].run(config, phase)
+        counts = phases[number].run(config, phase)
     except OSError as fault:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StageError(disk_full(planned.name, config.out)) from None
         raise
     counts.check(planned.name)
     _check_against_previous(config, previous, planned.name, counts)
+    if not counts.documents_out:
+        raise StageError(f"{planned.name}: nothing is left: {_told(counts)}; look into {phase.dropped}")
     seconds = round(time.monotonic() - start, 2)
     mark = Mark(
-        phase=planned.name, identity=planned.identity, after=after, seconds=seconds, counts=counts.to_json()
+        phase=planned.name,
+        identity=planned.identity,
+        after=after,
+        inputs=inputs,
+        seconds=seconds,
+        counts=counts.to_json(),
     )
     mark.write(config.out)
     shutil.rmtree(phase.work, ignore_errors=True)
     log.info("%s: %s in %.1f s", planned.name, _told(counts), seconds)
 
 
-def _clear_stale(phase: PhaseRun) -> None:
-    """Remove what another configuration or input of this phase left, unless this very work has begun."""
-    (phase.dataset / MANIFEST).unlink(missing_ok=True)  # the dataset is whole no more
-    names = [each.name for each in PHASES]
-    for name in names[names.index(phase.name) :]:
-        mark_path(phase.dataset, name).unlink(missing_ok=True)
-    if phase.work.exists() or phase.name in ("links", "fetch"):
-        return  # links and fetch know their own files: what was fetched once is not fetched again
-    for stale in (phase.dataset / FOLDER).glob(f"{phase.name}-*-*"):
+def _inputs(phase: Phase, config: Config) -> dict[str, str]:
+    """Return the fingerprints of a phase's input files; empty where they are not there (any more)."""
+    try:
+        return fingerprints(phase.inputs(config))
+    except ConfigError:
+        return {}  # the phase itself says what is missing, if it has to run
+
+
+def _clear_stale(phases: Sequence[Phase], run: PhaseRun) -> None:
+    """Remove what another configuration or input of this phase (the first of `phases`) left, unless this very
+    work has begun.
+    """
+    (run.dataset / MANIFEST).unlink(missing_ok=True)  # the dataset is whole no more
+    for each in phases:
+        mark_path(run.dataset, each.name).unlink(missing_ok=True)
+    phase = phases[0]
+    if run.work.exists():
+        return
+    for stale in (run.dataset / FOLDER).glob(f"{phase.name}-*-*"):
+        take_over(stale)
         shutil.rmtree(stale)
-    outputs = {"extract": "documents", "tokenize": "shards"}
-    for folder in (phase.dataset / outputs.get(phase.name, f"kept/{phase.name}"), phase.dropped):
-        shutil.rmtree(folder, ignore_errors=True)
-    phase.work.mkdir(parents=True)
+    if not phase.resumes_itself:
+        shutil.rmtree(run.dropped, ignore_errors=True)
+        if phase.output:
+            shutil.rmtree(run.dataset / phase.output, ignore_errors=True)
+    run.work.mkdir(parents=True)  # last: it says that nothing stale is left
 
 
 def _check_against_previous(config: Config, previous: str | None, name: str, counts: PhaseCounts) -> None:

@@ -9,20 +9,29 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.documents import ReadDocuments, TaskOutput, document_files, read_documents
+from pipeline.data.documents import (
+    ReadDocuments,
+    TaskOutput,
+    document_files,
+    merged_counts,
+    read_documents,
+)
 from pipeline.data.phase import PhaseRun
 from pipeline.formats.publish import publishing, read_json, write_bytes, write_json
 from pipeline.formats.shards import ShardWriter, dtype_for
 
 if TYPE_CHECKING:
     from model.tokenizer import Tokenizer
+
+Ids: TypeAlias = npt.NDArray[np.uint32]
 
 SPLITS = ("train", "validation", "test")
 # A tokenizer learns next to nothing from more text than this, and this much fits into memory.
@@ -36,8 +45,12 @@ class TokenizerKind(Protocol):
         """Return the tokenizer; `texts` are training documents in canonical order, read only if iterated."""
 
 
-def run(config: TokenizerKind, shard_tokens: int, phase: PhaseRun) -> PhaseCounts:
-    """Write `shards/` and the tokenizer's files; the counts carry the shards' entries for the manifest."""
+def run(config: TokenizerKind, shard_tokens: int, span_tokens: int | None, phase: PhaseRun) -> PhaseCounts:
+    """Write `shards/` and the tokenizer's files; the counts carry the shards' entries for the manifest.
+
+    With `span_tokens` each document becomes whole spans of so many ids (its end, which fills none, is left
+    out), so that windows of that length never run from one document into the next.
+    """
     files = document_files(phase.source)
     tokenizer_folder, encoded = phase.work / "tokenizer", phase.work / "encoded"
     if not tokenizer_folder.exists():
@@ -45,13 +58,16 @@ def run(config: TokenizerKind, shard_tokens: int, phase: PhaseRun) -> PhaseCount
         with publishing(tokenizer_folder) as draft:
             tokenizer.save(draft)
     output = TaskOutput(phase.kept, phase.dropped, phase.counts)
-    phase.run_tasks([ReadDocuments(files, output), Encode(tokenizer_folder, encoded)], len(files), "encode")
+    encode = Encode(tokenizer_folder, span_tokens, encoded, output)
+    phase.run_tasks([ReadDocuments(files, output), encode], len(files), "encode")
     plan = plan_shards([encoded / f"{rank:05d}" for rank in range(len(files))], shard_tokens)
     writer = WriteShards(plan, encoded, phase.dataset / "shards", phase.work / "written")
     phase.run_tasks([writer], len(plan), "shards")
     for path in sorted(tokenizer_folder.iterdir()):
         write_bytes(phase.dataset / path.name, path.read_bytes())
-    return _counts(tokenizer_folder, encoded, len(files), [writer.entry(rank) for rank in range(len(plan))])
+    counts = merged_counts(phase.counts, len(files))
+    extra = _extra(tokenizer_folder, encoded, len(files), [writer.entry(rank) for rank in range(len(plan))])
+    return replace(counts, extra={**counts.extra, **extra})
 
 
 def training_sample(folder: Path, most_bytes: int = SAMPLE_BYTES) -> Iterator[str]:
@@ -81,28 +97,53 @@ class Encode:
     """
 
     tokenizer: Path
+    span_tokens: int | None
     folder: Path
+    output: TaskOutput
 
     def __call__(self, data: Iterable[Any], rank: int, _world_size: int) -> None:
         """Consume the documents."""
         target = self.folder / f"{rank:05d}"
         if target.exists():
             return  # whole, for it was published; only datatrove's mark after it is missing
+        self.output.begin(rank)
+        try:
+            with publishing(target) as draft:
+                draft.mkdir()
+                self._write(data, draft)
+                self.output.publish()
+        except BaseException as fault:
+            self.output.abandon(fault)
+            raise
+
+    def _write(self, data: Iterable[Any], draft: Path) -> None:
+        """Write the ids of all documents one after the other, and a table of where they end."""
         tokenizer = _loaded(self.tokenizer)
         dtype = np.dtype(dtype_for(tokenizer.vocab_size)).newbyteorder("<")
+        lengths = np.array(tokenizer.byte_lengths())
         rows: list[tuple[int, int, int, int]] = []
         seen = Seen()
-        with publishing(target) as draft:
-            draft.mkdir()
-            with (draft / "tokens").open("wb") as tokens:
-                for document in data:
-                    ids = [*tokenizer.encode(document.text), tokenizer.eot_id]
-                    tokens.write(np.asarray(ids, dtype=dtype).tobytes())
-                    split = SPLITS.index(document.metadata["split"])
-                    rows.append((int(document.id[:16], 16), int(document.id[16:], 16), split, len(ids)))
-                    seen.count(document, len(ids))
-            np.save(draft / "documents.npy", np.array(rows, dtype=np.uint64).reshape(len(rows), 4))
-            write_json(draft / "seen.json", seen.to_json())
+        with (draft / "tokens").open("wb") as tokens:
+            for document, ids in self._encoded(data, tokenizer):
+                tokens.write(ids.astype(dtype).tobytes())
+                split = SPLITS.index(document.metadata["split"])
+                rows.append((int(document.id[:16], 16), int(document.id[16:], 16), split, len(ids)))
+                seen.count(document, len(ids), int(lengths[ids].sum()))
+        np.save(draft / "documents.npy", np.array(rows, dtype=np.uint64).reshape(len(rows), 4))
+        write_json(draft / "seen.json", seen.to_json())
+
+    def _encoded(self, data: Iterable[Any], tokenizer: Tokenizer) -> Iterator[tuple[Any, Ids]]:
+        """Yield the documents with their ids, of which the last is the end of text."""
+        for document in data:
+            text_ids = tokenizer.encode_array(document.text)
+            tokens = len(text_ids) + 1
+            kept = tokens - tokens % (self.span_tokens or 1)
+            self.output.sums["tokens_left_out"] += tokens - kept
+            if not kept:
+                self.output.drop(document, "shorter-than-a-span")
+                continue
+            self.output.documents_out += 1
+            yield document, np.append(text_ids[: kept - 1], np.uint32(tokenizer.eot_id))
 
 
 @functools.lru_cache(maxsize=1)  # one process encodes many files
@@ -121,11 +162,11 @@ class Seen:
             for name in ("documents", "text_bytes", "domains", "languages", "lengths_in_tokens")
         }
 
-    def count(self, document: Any, tokens: int) -> None:
-        """Add one document of so many tokens."""
+    def count(self, document: Any, tokens: int, text_bytes: int) -> None:
+        """Add one document, of so many tokens that stand for so many bytes of text."""
         metadata = document.metadata
         self.counters["documents"][metadata["split"]] += 1
-        self.counters["text_bytes"][metadata["split"]] += len(document.text.encode())
+        self.counters["text_bytes"][metadata["split"]] += text_bytes
         self.counters["domains"][metadata["domain"]] += 1
         self.counters["languages"][metadata.get("language", "unknown")] += 1
         self.counters["lengths_in_tokens"][str(1 << (tokens - 1).bit_length())] += 1
@@ -203,13 +244,13 @@ class WriteShards:
         return dict(read_json(self.written / f"{rank:05d}.json"))
 
 
-def _counts(tokenizer: Path, encoded: Path, files: int, shards: list[dict[str, Any]]) -> PhaseCounts:
+def _extra(tokenizer: Path, encoded: Path, files: int, shards: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the manifest and the datasheet tell besides the documents."""
     seen = Seen()
     for rank in range(files):
         seen.add(read_json(encoded / f"{rank:05d}" / "seen.json"))
     loaded = _loaded(tokenizer)
-    documents = sum(seen.counters["documents"].values())
-    extra = {
+    return {
         "tokenizer": loaded.name,
         "tokenizer_fingerprint": loaded.fingerprint,
         "vocab_size": loaded.vocab_size,
@@ -218,5 +259,3 @@ def _counts(tokenizer: Path, encoded: Path, files: int, shards: list[dict[str, A
         "tokens": sum(shard["tokens"] for shard in shards),
         "seen": seen.to_json(most=50),
     }
-    out = sum(shard["documents"] for shard in shards)
-    return PhaseCounts(documents_in=documents, documents_out=out, extra=extra)

@@ -4,11 +4,18 @@ aiohttp speaks the protocol; redirects, decoding, cookies, proxies and retries a
 """
 
 import asyncio
+import errno
+import functools
+import logging
+import re
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from pipeline.data.addresses import AddressPolicy, AddressRefusedError, CheckedResolver, as_address
@@ -18,7 +25,12 @@ from pipeline.data.url import Target
 _RATE_GRACE_SECONDS = 10.0
 _DRAINED_BYTES = 1 << 16  # of a body nobody wants: reading so much is cheaper than a new connection
 _DNS_SECONDS = 300
+_TOO_LARGE = re.compile(r"more than|too many headers", re.IGNORECASE)  # in aiohttp's messages
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+_MOST_INTERIM = 16  # replies before the reply
 _ACCEPT = "text/html,application/xhtml+xml,text/plain;q=0.8,*/*;q=0.1"
+
+log = logging.getLogger("loglinear.data")
 
 
 class FetchError(Exception):
@@ -31,11 +43,10 @@ class FetchError(Exception):
         is_transient: bool = False,
         status: int | None = None,
         content_type: str = "",
-        retry_after: str = "",
     ):
         super().__init__(reason)
-        self.reason, self.is_transient, self.status = reason, is_transient, status
-        self.content_type, self.retry_after = content_type, retry_after
+        self.reason, self.is_transient = reason, is_transient
+        self.status, self.content_type = status, content_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +87,11 @@ class Transport:
         self._headers = {"User-Agent": user_agent, "Accept": _ACCEPT, "Accept-Encoding": ACCEPT_ENCODING}
 
     async def __aenter__(self) -> Self:
-        resolver = CheckedResolver(self._policy, aiohttp.DefaultResolver())
-        connector = aiohttp.TCPConnector(
+        resolver = CheckedResolver(self._policy, aiohttp.ThreadedResolver())
+        connector = _Connector(
             resolver=resolver,
             socket_factory=self._policy.open_socket,
+            ssl=ssl.create_default_context(),
             ttl_dns_cache=_DNS_SECONDS,
             limit=0,  # the crawler bounds them; a queue here would run against its clocks
             keepalive_timeout=15,
@@ -95,6 +107,8 @@ class Transport:
             max_field_size=min(self._limits.header_bytes, 8190),
             max_line_size=8190,
         )
+        # aiohttp would ask a second time at once where a connection is cut, past the host's turn and delay.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -111,8 +125,10 @@ class Transport:
             return await self._get(target, wanted, first_bytes)
         except BodyRefusedError as refused:
             raise FetchError(refused.reason) from None
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
-            raise _failure(fault) from None
+        except FetchError:
+            raise
+        except Exception as fault:  # a server that finds a hole in the client must not end the crawl
+            raise _failure(fault, target) from None
 
     async def _get(self, target: Target, wanted: Wanted, first_bytes: int | None) -> Reply:
         url = URL(target.href, encoded=True)
@@ -175,21 +191,53 @@ class Transport:
             self._policy.check(target.host, target.port)
 
 
-def _failure(fault: Exception) -> FetchError:
-    if any(isinstance(cause, AddressRefusedError) for cause in _causes(fault)):
-        return FetchError("address-refused")
-    if isinstance(fault, aiohttp.ClientConnectorDNSError):
-        return FetchError("dns", is_transient=True)
-    if isinstance(fault, aiohttp.ClientSSLError):
-        return FetchError("tls")
-    if isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return FetchError("connect", is_transient=True)
-    if isinstance(fault, aiohttp.ClientResponseError):
-        too_large = "more than" in fault.message or "too many headers" in fault.message.lower()
-        return FetchError("headers-too-large" if too_large else "bad-response", status=None)
-    if isinstance(fault, ValueError):  # aiohttp.InvalidURL is one too
-        return FetchError("bad-url")
-    return FetchError("connection-cut", is_transient=True)
+class _Connector(aiohttp.TCPConnector):
+    """Connections that do not listen to interim replies (100, 102, 103) without end."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self._factory: Any = functools.partial(_Protocol, loop=self._loop)
+
+
+class _Protocol(ResponseHandler):
+    _interim = 0
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """Take one parsed reply."""
+        is_interim = 100 <= data[0].code < 200
+        self._interim = self._interim + 1 if is_interim else 0
+        if self._interim <= _MOST_INTERIM:
+            super().feed_data(data, size)
+        elif self._interim == _MOST_INTERIM + 1:
+            self.close()
+            self.set_exception(HttpProcessingError(message="too many headers: interim replies", code=400))
+
+
+# In this order: the first that fits.
+_FAILURES: tuple[tuple[Any, str, bool], ...] = (  # type, reason, whether it may pass
+    (aiohttp.ClientConnectorDNSError, "dns", True),
+    (aiohttp.ClientSSLError, "tls", False),
+    (aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError, "connect", True),
+    (ValueError, "bad-url", False),  # aiohttp.InvalidURL is one too
+    (aiohttp.ClientResponseError | aiohttp.EofStream, "bad-response", False),
+    (aiohttp.ClientError | OSError, "connection-cut", True),
+)
+
+
+def _failure(fault: Exception, target: Target) -> FetchError:
+    """Return the reason of a fault that is the server's; raises those that are this machine's."""
+    for cause in _causes(fault):
+        if isinstance(cause, AddressRefusedError):
+            return FetchError("address-refused")
+        if isinstance(cause, OSError) and cause.errno in OUT_OF_FILES:
+            raise cause
+    if isinstance(fault, aiohttp.ClientResponseError) and _TOO_LARGE.search(fault.message):
+        return FetchError("headers-too-large")
+    for kind, reason, may_pass in _FAILURES:
+        if isinstance(fault, kind):
+            return FetchError(reason, is_transient=may_pass)
+    log.warning("%s: unforeseen %r", target.href, fault)
+    return FetchError("bad-response")
 
 
 def _causes(fault: BaseException | None) -> Iterator[Any]:

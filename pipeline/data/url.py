@@ -10,6 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import ada_url
 
@@ -29,15 +30,30 @@ TRACKING_PREFIXES = ("utm_", "pk_", "piwik_", "mtm_", "matomo_", "hsa_")
 # What most links look like. They are canonical as they stand, which a regular expression sees ten times
 # faster than a parser; `test_the_short_way_and_the_parser_agree` holds the two together.
 _SIMPLE = re.compile(
-    r"(?!.*(?:/\.|xn--))https?://(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
-    r"(/[A-Za-z0-9._~!$&()*+,;=:@/-]*)?(\?[A-Za-z0-9._~!$&()*+,;=:@/?-]*)?"
+    r"https?://(?:[a-z0-9-]++\.)++[a-z]{2,63}"
+    r"(/[A-Za-z0-9._~!$&()*+,;=:@/-]*+)?(\?[A-Za-z0-9._~!$&()*+,;=:@/?-]*+)?(?:#[!-~]*+)?"
 )
-# What the Internet Archive's own canonicalizer treats specially (session ids, repeated slashes);
-# twenty times slower, it is asked for these only.
-_RARE_IN_SURT = re.compile(r"//.*(?://|[(;])|sid|sess|cfid|cftoken", re.IGNORECASE)
-_WWW = re.compile(r"^www\d*\.")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
+_WWW = re.compile(r"^www\d*\.")
+# Where servers write session ids, in the order in which the Internet Archive cuts them out: ASP.NET's as a
+# segment of the path, `/(S(…24…))/page.aspx` or the older `/(…24…)/page.aspx`; others as parameters.
+_SESSIONS_IN_PATH = tuple(
+    re.compile(rf"^(.*/)\({session}\)/([^?]+\.aspx.*)$")
+    for session in (r"(?:[a-z]\([0-9a-z]{24}\))+", "[0-9a-z]{24}")
+)
+_SESSIONS_IN_QUERY = tuple(
+    re.compile(rf"^(.*){session}(?:&(.*))?$", re.IGNORECASE)
+    for session in (
+        "jsessionid=[0-9a-z]{32}",
+        "phpsessid=[0-9a-z]{32}",
+        "sid=[0-9a-z]{32}",
+        "aspsessionid[a-z]{8}=[a-z]{24}",
+        "cfid=[^&]+&cftoken=[^&]+",
+    )
+)
+_SESSION_HINT = re.compile("s(?:ession)?id|cftoken", re.IGNORECASE)
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).replace("#", "").replace("%", "")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -70,24 +86,19 @@ def canonical(url: str) -> str:
     Scheme and host in lower case, punycode, no trailing dot, no default port, no dot segments, no fragment;
     percent-escapes only where needed and in upper case; query parameters sorted, those that track dropped.
     """
-    simple = _SIMPLE.fullmatch(url)
-    if simple is not None and len(url) < MAX_URL_LENGTH:
-        path, query = simple.groups()
-        if query:
-            return url[: simple.start(2)] + ("" if path else "/") + _canonical_query(query)
-        return url if path else url + "/"
-    parsed = _parse(url)
-    path = _PERCENT.sub(_normal_escape, parsed.pathname)
-    href = f"{parsed.protocol}//{parsed.host}{path}{_canonical_query(parsed.search)}"
-    if len(href) > MAX_URL_LENGTH:
-        raise UrlError("url-too-long", url)
-    return href
+    simple = _simple(url)
+    if simple is None:
+        return _canonical_by_parser(url)
+    path, query = simple.groups()
+    if query:
+        return url[: simple.start(2)] + ("" if path else "/") + _canonical_query(query)
+    return url[: simple.end(1)] if path else url.partition("#")[0] + "/"
 
 
 def target(url: str) -> Target:
     """Return where a request for a URL goes, its query as given, its fragment dropped. Raises UrlError."""
-    simple = _SIMPLE.fullmatch(url)
-    if simple is not None and simple[1] and len(url) < MAX_URL_LENGTH:
+    simple = _simple(url)
+    if simple is not None and simple[1] and "#" not in url:
         scheme, _, rest = url.partition("://")
         return Target(scheme, rest.partition("/")[0], 443 if scheme == "https" else 80, url)
     parsed = _parse(url)
@@ -106,18 +117,21 @@ def joined(base: str, reference: str) -> str:
 
 
 def surt(canonical_url: str) -> str:
-    """Return the sort-friendly key that Common Crawl's index calls `url_surtkey`."""
-    if _SIMPLE.fullmatch(canonical_url) is None or _RARE_IN_SURT.search(canonical_url):
-        from surt import surt as internet_archive_surt
+    """Return the sort-friendly key of a canonical URL: what Common Crawl's index calls `url_surtkey`.
 
-        return str(internet_archive_surt(canonical_url))
-    host, _, rest = canonical_url.lower().partition("://")[2].partition("/")
+    Host reversed and without `www.`; no scheme, hence http and https are one; path and query in lower case,
+    all escapes undone that can be, session ids cut out, parameters sorted; no slash at the end. Common Crawl
+    has its keys from the Internet Archive's `surt` package, whose answers these are, odd ones included.
+    """
+    authority, _, rest = canonical_url.partition("://")[2].partition("/")
     path, _, query = rest.partition("?")
-    labels = _WWW.sub("", host).split(".")[::-1]
     if query:
-        parameters = sorted(tuple(parameter.split("=", 1)) for parameter in query.split("&"))
-        query = "?" + "&".join(map("=".join, parameters))
-    return f"{','.join(labels)})/{path.removesuffix('/')}{query}"
+        query = _least_escaped(query)
+        for pattern in _SESSIONS_IN_QUERY if _SESSION_HINT.search(query) else ():
+            query = pattern.sub(r"\1\2", query)
+        parameters = sorted(parameter.split("=", 1) for parameter in query.lower().split("&"))
+        query = "&".join(map("=".join, parameters))
+    return f"{_reversed_host(authority)}){_surt_path(path)}{'?' if query else ''}{query}"
 
 
 def url_hash(canonical_url: str) -> int:
@@ -165,6 +179,22 @@ def _parse(url: str) -> ada_url.URL:
     return parsed
 
 
+def _simple(url: str) -> re.Match[str] | None:
+    """Return the path and query of a URL that needs no parser: no segments of dots, no name in punycode."""
+    if len(url) >= MAX_URL_LENGTH or "/." in url or "xn--" in url:
+        return None
+    return _SIMPLE.fullmatch(url)
+
+
+def _canonical_by_parser(url: str) -> str:
+    parsed = _parse(url)
+    path = _PERCENT.sub(_normal_escape, parsed.pathname)
+    href = f"{parsed.protocol}//{parsed.host}{path}{_canonical_query(parsed.search)}"
+    if len(href) > MAX_URL_LENGTH:
+        raise UrlError("url-too-long", url)
+    return href
+
+
 def _canonical_query(search: str) -> str:
     """Return a query with its parameters sorted and without those that track; empty if none are left."""
     if len(search) < 2:
@@ -185,3 +215,44 @@ def _normal_escape(match: re.Match[str]) -> str:
         return "%25"  # a bare percent sign: left alone, it could join what comes after into an escape
     character = chr(int(digits, 16))
     return character if character in _UNRESERVED else f"%{digits.upper()}"
+
+
+@functools.lru_cache(maxsize=1 << 16)  # few hosts have most links
+def _reversed_host(authority: str) -> str:
+    """Return `com,example:8080` of `www.example.com:8080`; addresses are turned round like names."""
+    host, _, port = authority.rpartition(":")
+    if not port.isdecimal():  # no port, or the end of an IPv6 address
+        host, port = authority, "0"
+    host = _WWW.sub("", host.strip("[]").replace("..", ".").strip("."))
+    return ",".join(host.split(".")[::-1]) + (f":{port}" if port != "0" else "")
+
+
+def _surt_path(path: str) -> str:
+    """Return a path, given without its first slash, as it stands in a sort key."""
+    path = f"/{_least_escaped(path)}".lower()
+    if "//" in path or "/." in path:  # dots may come out of doubled escapes
+        path = "/" + _without_dots(path[1:])
+    for pattern in _SESSIONS_IN_PATH if "(" in path else ():
+        path = pattern.sub(r"\1\2", path)
+    return path if path == "/" else path.removesuffix("/")
+
+
+def _without_dots(path: str) -> str:
+    """Return a path without dot segments and empty ones; its last segment stays even if empty."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == ".." and kept:
+            kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    return "/".join([segment for segment in kept[:-1] if segment] + kept[-1:])
+
+
+def _least_escaped(text: str) -> str:
+    """Undo escapes until none is left, then escape what cannot stand in a URL."""
+    if "%" not in text:
+        return text
+    plain = text.encode()
+    while (once := unquote_to_bytes(plain)) != plain:
+        plain = once
+    return quote_from_bytes(plain, safe=_PRINTABLE)

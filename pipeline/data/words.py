@@ -14,6 +14,8 @@ import numpy.typing as npt
 # A word keeps inner apostrophes, dots and hyphens (don't, e.g, os.path, log-linear); other marks stand alone,
 # as in the Treebank-like tokenizers that the published thresholds were set with. Three dots are one mark.
 _WORD = re.compile(r"\w+(?:[.'’\-]\w+)*|\.\.\.|[^\w\s]")
+# Where one sentence ends and another begins: a full stop or its like, closing marks, and a blank.
+_SENTENCE_BORDER = re.compile(r"[.?!…][\"'”’)\]]*\s+(?=\S)")
 _NORMAL = re.compile(r"[^\W_]+")
 _ASCII_BLANKS = bytes(code if chr(code).isalnum() else 32 for code in range(128)) + bytes(128)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -25,6 +27,11 @@ Hashes = npt.NDArray[np.uint64]
 def split_words(text: str) -> tuple[str, ...]:
     """Return the words and punctuation marks of a text in order."""
     return tuple(_WORD.findall(text))
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Return the place behind each sentence of a text, the blanks after it included; the last is its end."""
+    return [*(border.end() for border in _SENTENCE_BORDER.finditer(text)), len(text)]
 
 
 def normal_words(text: str) -> list[str]:

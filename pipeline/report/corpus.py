@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.formats.manifest import Manifest
 from pipeline.report import numbers
-from pipeline.report.figure import Canvas, Figure, draw
-from pipeline.report.palette import BAR, INK
+from pipeline.report.bars import across, upright
+from pipeline.report.figure import Figure
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources
 
@@ -24,13 +23,18 @@ def section(sources: Sources) -> Section:
     """Return the section, or how to build the dataset it needs."""
     if sources.dataset is None:
         return Section(name=NAME, title=TITLE, remedy="no dataset here; `loglinear data CONFIG` builds one")
-    seen = _seen(Manifest.read(sources.dataset))
+    seen = _seen(sources.phases)
     submitted = sources.extra("submissions/histogram.json")
     values = {
         "submitted": _karma(submitted, "submitted") if submitted else None,
         "karma": _karma(_link_karma(sources.dataset), "links"),
         "lengths": _lengths(seen.get("lengths_in_tokens")),
-        "domains": _counted("domain", "documents", seen.get("domains")),
+        "domains": across(
+            "domains",
+            seen.get("domains", {}),
+            title="Documents by domain",
+            caption="Documents kept, by registered domain or host: the most frequent.",
+        ),
         "languages": _counted("language", "documents", seen.get("languages")),
         "folders": _counted("site and first folder", "links", _folders(sources.dataset)),
     }
@@ -47,9 +51,9 @@ def histogram(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(ranges)
 
 
-def _seen(manifest: Manifest) -> Mapping[str, Any]:
+def _seen(phases: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return what the phase that tokenized saw of the documents it kept."""
-    found = [phase["extra"]["seen"] for phase in manifest.phases if "seen" in phase.get("extra", {})]
+    found = [phase["extra"]["seen"] for phase in phases if "seen" in phase.get("extra", {})]
     return found[-1] if found else {}
 
 
@@ -87,7 +91,7 @@ def _karma(counts: Mapping[str, int], what: str) -> Figure | None:
         "submitted": "Submitted pages by score: the number of other pages that link to a page.",
         "links": "Links that were kept, by karma (the highest score of their submissions).",
     }[what]
-    return _bars(f"karma-{what}", ranges, title="Pages by karma", caption=caption, label="score")
+    return upright(f"karma-{what}", ranges, title="Pages by karma", caption=caption, label="score")
 
 
 def _without_empty_ends(ranges: Mapping[str, int]) -> dict[str, int]:
@@ -100,37 +104,13 @@ def _lengths(counts: Mapping[str, int] | None) -> Figure | None:
         return None
     bounds = sorted((int(bound), number) for bound, number in counts.items())
     bars = {f"≤ {numbers.count(bound)}": number for bound, number in bounds}
-    return _bars(
+    return upright(
         "lengths",
         bars,
         title="Documents by length",
         caption="Documents kept, by length in tokens.",
         label="tokens",
     )
-
-
-def _bars(name: str, counts: Mapping[str, int], *, title: str, caption: str, label: str) -> Figure:
-    labels, heights = list(counts), list(counts.values())
-
-    def paint(canvas: Canvas) -> None:
-        axes, places = canvas.axes, range(len(labels))
-        axes.bar(places, heights, width=0.56, color=BAR.sentinel, linewidth=0)
-        small = canvas.is_narrow and len(labels) > 6
-        for place, height in zip(places, heights, strict=True):
-            text = numbers.short(height) if small else numbers.count(height)
-            axes.annotate(
-                text, (place, height), xytext=(0, 3), textcoords="offset points", ha="center",
-                color=INK.sentinel, fontsize=8.5 if small else 11,
-            )  # fmt: skip
-        axes.set_xticks(places, labels, rotation=50 if small else 0, ha="right" if small else "center")
-        axes.set_xlabel(label)
-        axes.set_yticks([])
-        axes.tick_params(length=0)
-        axes.grid(False)
-        axes.spines["left"].set_visible(False)
-
-    said = ", ".join(f"{label} {key}: {number}" for key, number in counts.items())
-    return draw(name, paint, title=title, description=said, caption=caption, heights=(210, 230))
 
 
 def _counted(what: str, unit: str, counts: Mapping[str, int] | None) -> Table | None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from pipeline.errors import FormatError
-from pipeline.formats.manifest import Manifest
+from pipeline.formats.reasons import in_words
+from pipeline.formats.samples import sample
 from pipeline.report import numbers
 from pipeline.report.section import Section
 from pipeline.report.sources import Sources
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 NAME, TITLE = "examples", "Pages for reading"
 CHARACTERS = 700
 KEPT, DROPPED = 4, 2
-REACH = 200  # documents of a file to choose from: neighbours are often alike
 
 
 def section(sources: Sources) -> Section:
@@ -35,27 +25,24 @@ def section(sources: Sources) -> Section:
     if kept is None and not dropped.is_dir():
         remedy = f"{sources.dataset} keeps no documents any more, only shards; build it again to read pages"
         return Section(name=NAME, title=TITLE, remedy=remedy)
-    phases = Manifest.read(sources.dataset).phases
     values = {
         "kept": _documents(kept, KEPT) if kept else [],
-        "dropped": [shown for phase in phases if (shown := _dropped(dropped, phase))["reasons"]],
+        "dropped": [shown for phase in sources.phases if (shown := _dropped(dropped, phase))["reasons"]],
     }
     return Section(name=NAME, title=TITLE, template="examples.html.j2", values=values)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a zstd-compressed JSON lines file; FormatError if it is cut off or damaged."""
-    try:
-        with zstd.open(path, "rb") as lines:
-            yield from map(orjson.loads, lines)
-    except (EOFError, zstd.ZstdError, orjson.JSONDecodeError) as fault:
-        raise FormatError(f"{path}: {type(fault).__name__}: {fault}; rebuild it") from None
-
-
 def _kept_folder(dataset: Path) -> Path | None:
     """Return the folder of the documents that became training tokens: the last phase's that kept any."""
-    for phase in ("decontaminate", "dedup", "filter", "extract"):
-        folder = dataset / "kept" / phase
+    for name in (
+        "kept/decontaminate",
+        "kept/dedup",
+        "kept/remove",
+        "kept/wikipedia",
+        "kept/filter",
+        "documents",
+    ):
+        folder = dataset / name
         if folder.is_dir():
             return folder / "train" if (folder / "train").is_dir() else folder
     return None
@@ -67,30 +54,20 @@ def _dropped(folder: Path, phase: Mapping[str, Any]) -> dict[str, Any]:
     found = {path.parent for path in (folder / phase["name"]).rglob("*.jsonl.zst")}
     named = [(path.relative_to(folder / phase["name"]).as_posix(), path) for path in found]
     reasons = [
-        (_reason(name, whole), documents)
+        (_reason(name, whole, phase["name"]), documents)
         for name, path in sorted(named, key=lambda item: (-whole.get(item[0], 0), item[0]))
         if (documents := _documents(path, DROPPED))
     ]
     return {"phase": phase["name"], "number": numbers.count(sum(whole.values())), "reasons": reasons}
 
 
-def _reason(name: str, dropped: Mapping[str, int]) -> str:
-    return (
-        f"{name}: {numbers.count(dropped[name])}"
-        if name in dropped
-        else f"{name}: parts of documents that stay"
-    )
+def _reason(name: str, dropped: Mapping[str, int], phase: str) -> str:
+    number = numbers.count(dropped[name]) if name in dropped else "parts of documents that stay"
+    return f"{in_words(name, phase)}: {number}"
 
 
 def _documents(folder: Path, number: int) -> list[dict[str, str]]:
-    """Return up to `number` documents of a folder, from all its files and not next to each other."""
-    files = sorted(folder.rglob("*.jsonl.zst"))
-    each = -(-number // max(len(files), 1))
-    rows: list[dict[str, Any]] = []
-    for path in files:
-        first = list(islice(read_lines(path), REACH))
-        rows += first[:: max(1, len(first) // each)][:each]
-    return [_shown(row) for row in rows[:number]]
+    return [_shown(row) for row in sample(folder, number)]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

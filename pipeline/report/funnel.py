@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.formats.manifest import Manifest
+from pipeline.formats.reasons import in_words
 from pipeline.report import numbers
+from pipeline.report.bars import across
 from pipeline.report.figure import Canvas, Figure, draw
 from pipeline.report.palette import BAR, INK, MUTED, RULE
 from pipeline.report.section import Section, Table
@@ -14,7 +16,12 @@ from pipeline.report.sources import Sources
 
 NAME, TITLE = "funnel", "From links to tokens"
 # What a phase counts, where it is not documents.
-UNITS = {"links": ("submissions", "links"), "fetch": ("links", "pages"), "extract": ("pages", "documents")}
+UNITS = {
+    "links": ("submissions", "links"),
+    "commoncrawl": ("links", "links"),
+    "fetch": ("links", "pages"),
+    "extract": ("pages", "documents"),
+}
 
 Phase = Mapping[str, Any]
 
@@ -23,15 +30,18 @@ def section(sources: Sources) -> Section:
     """Return the section, or how to build the dataset it needs."""
     if sources.dataset is None:
         return Section(name=NAME, title=TITLE, remedy="no dataset here; `loglinear data CONFIG` builds one")
-    manifest = Manifest.read(sources.dataset)
+    phases, manifest = sources.phases, sources.manifest
     values = {
-        "figure": _figure(manifest.phases) if manifest.phases else None,
-        "phases": _phases(manifest.phases),
-        "reasons": _reasons(manifest.phases),
-        "overlap": _overlap(manifest.phases),
-        "splits": _splits(manifest),
+        "figure": _figure(phases) if phases else None,
+        "phases": _phases(phases),
+        "why": _why(phases),
+        "reasons": _reasons(phases),
+        "overlap": _overlap(phases),
+        "bloom": next(
+            (phase["extra"]["bloom"] for phase in phases if "bloom" in phase.get("extra", {})), None
+        ),
+        "splits": _splits(manifest) if manifest else None,
         "manifest": manifest,
-        "hash": manifest.hash,
         "site_pages": len(site["pages"]) if (site := sources.extra("site/index.json")) else None,
     }
     return Section(name=NAME, title=TITLE, template="funnel.html.j2", values=values)
@@ -70,7 +80,8 @@ def _reasons(phases: Sequence[Phase]) -> Table:
     rows = []
     for phase in phases:
         for reason, number in sorted(phase["dropped"].items(), key=lambda item: (-item[1], item[0])):
-            rows.append((phase["name"], reason, numbers.count(number), _share(number, phase["documents_in"])))
+            words = in_words(reason, phase["name"])
+            rows.append((phase["name"], words, numbers.count(number), _share(number, phase["documents_in"])))
         removed = phase.get("extra", {}).get("paragraphs_removed")
         if removed is not None:
             what = "repeated paragraphs (their documents stay)"
@@ -79,20 +90,26 @@ def _reasons(phases: Sequence[Phase]) -> Table:
 
 
 def _overlap(phases: Sequence[Phase]) -> Table | None:
+    """Return the table like the paper's: of the n-grams of a set, how many stand in which text."""
     found = next((phase["extra"]["overlap"] for phase in phases if "overlap" in phase.get("extra", {})), None)
     if not found:
         return None
+    columns = {
+        "percent_own_training": "in its own training text, %",
+        "percent_before": "in training text before, %",
+        "percent_after": "after, %",
+        "percent_bloom": "by the Bloom filter, %",
+    }
+    used = [key for key in columns if any(key in row for row in found.values())]
     rows = [
         (
             name,
             numbers.count(row.get("ngrams")),
-            numbers.fixed(row.get("percent_before"), 2),
-            numbers.fixed(row.get("percent_after"), 2),
+            *(numbers.fixed(row[key], 2) if key in row else "" for key in used),
         )
         for name, row in found.items()
     ]
-    head = ("held-out text", "distinct 8-grams", "in training text before, %", "after, %")
-    return Table(head=head, rows=rows)
+    return Table(head=("held-out text", "n-grams", *(columns[key] for key in used)), rows=rows)
 
 
 def _splits(manifest: Manifest) -> Table:
@@ -152,11 +169,27 @@ def _figure(phases: Sequence[Phase]) -> Figure:
     )
 
 
+def _why(phases: Sequence[Phase]) -> Figure | None:
+    """Draw the most frequent reasons of the phases that handle documents; links and pages are other units."""
+    counts = {
+        f"{phase['name']}: {in_words(reason, phase['name'])}": number
+        for phase in phases
+        if units(phase)[0] == "documents"
+        for reason, number in phase["dropped"].items()
+    }
+    return across(
+        "reasons",
+        counts,
+        title="Why documents were dropped",
+        caption="The most frequent reasons for which documents were dropped, by phase.",
+    )
+
+
 def _main_reason(phase: Phase) -> str:
     if not phase["dropped"]:
         return ""
     reason, dropped = max(phase["dropped"].items(), key=lambda item: item[1])
-    return f"  ({reason}: {numbers.count(dropped)})" if dropped else ""
+    return f"  ({in_words(reason, phase['name'])}: {numbers.count(dropped)})" if dropped else ""
 
 
 def _share(number: int, whole: int) -> str:

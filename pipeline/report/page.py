@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from pipeline.errors import FormatError
 from pipeline.formats.publish import write_text
 from pipeline.report import (
+    building,
     commands,
     corpus,
     curves,
@@ -62,7 +63,7 @@ def render(sources: Sources) -> str:
     """Return the page; the same files give the same bytes."""
     templates = _templates()
     kind, headline = summary.title(sources)
-    parts = [_part(templates, _built(build, sources)) for build in SECTIONS[sources.kind]]
+    parts = [_part(templates, _built(build, sources)) for build in _sections(sources)]
     return templates.get_template("page.html.j2").render(
         kind=kind,
         headline=headline,
@@ -71,6 +72,12 @@ def render(sources: Sources) -> str:
         light=Markup(palette.variables("light")),
         dark=Markup(palette.variables("dark")),
     )
+
+
+def _sections(sources: Sources) -> Iterator[Callable[[Sources], Section]]:
+    if sources.dataset and not sources.manifest:
+        yield building.section
+    yield from SECTIONS[sources.kind]
 
 
 def code_spans(text: str) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,11 @@ import yaml
 
 from model.config import GPTConfig, parameters, parameters_non_embedding
 from pipeline.errors import ConfigError, FormatError
-from pipeline.formats import manifest
+from pipeline.formats.manifest import NAME as MANIFEST
+from pipeline.formats.manifest import Manifest
 from pipeline.formats.publish import read_json
 from pipeline.formats.run import Run
+from pipeline.report import building
 
 TEXT_COLUMNS = ("name", "family", "arm", "metric", "config_hash")
 FORMS = ("log-linear", "power", "offset-power")  # in the order of their coefficients
@@ -95,6 +97,18 @@ class Sources:
     sweep: Study | None = None
     runs: tuple[Trained, ...] = field(default=())
 
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """Return the manifest of the dataset, None while it is being built."""
+        return Manifest.read(self.dataset) if self.dataset and is_published(self.dataset) else None
+
+    @cached_property
+    def phases(self) -> Sequence[Mapping[str, Any]]:
+        """Return the account of each finished phase of the dataset, in order."""
+        if self.manifest:
+            return self.manifest.phases
+        return building.finished(self.dataset) if self.dataset else ()
+
     def extra(self, name: str) -> Any:
         """Return a JSON file of the directory itself, None if it is not there."""
         return read_json_or_none(self.root / name)
@@ -126,14 +140,19 @@ def find(directory: Path) -> Sources:
             runs=_runs(study),
         )
     raise ConfigError(
-        f"{directory}: no manifest.json, metrics.jsonl, plan.json or points.csv here; "
+        f"{directory}: no manifest.json, .phases, metrics.jsonl, plan.json or points.csv here; "
         f"give the `out` of a dataset, a run, a study or a quickstart"
     )
 
 
 def is_dataset(directory: Path) -> bool:
+    """Tell whether this is a dataset, whole or being built."""
+    return is_published(directory) or (directory / building.FOLDER).is_dir()
+
+
+def is_published(directory: Path) -> bool:
     """Tell whether this is a whole dataset."""
-    return (directory / manifest.NAME).is_file()
+    return (directory / MANIFEST).is_file()
 
 
 def is_run(directory: Path) -> bool:

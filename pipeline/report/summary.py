@@ -40,7 +40,7 @@ def sentences(sources: Sources) -> list[str]:
     if sources.kind == "run":
         said.append(_run(sources))
     if sources.dataset:
-        said.append(_dataset(Manifest.read(sources.dataset), sources))
+        said.append(_dataset(sources.manifest, sources) if sources.manifest else _unfinished(sources))
     return [sentence for sentence in said if sentence]
 
 
@@ -96,6 +96,14 @@ def _run(sources: Sources) -> str:
     last = rows[-1]
     loss = numbers.measured(last["validation_loss"], last.get("validation_stderr"))
     return f"{size}, {state}: validation loss {loss} after {numbers.count(last.get('tokens'))} tokens."
+
+
+def _unfinished(sources: Sources) -> str:
+    if not sources.phases:
+        return "The dataset is being built; no phase is finished yet."
+    last = sources.phases[-1]
+    left = f"{numbers.count(last['documents_out'])} {units(last)[1]}"
+    return f"The dataset is being built; the last phase that is finished, {last['name']}, left {left}."
 
 
 def _dataset(manifest: Manifest, sources: Sources) -> str:

@@ -9,6 +9,7 @@ import pytest
 from model.config import GPTConfig
 from pipeline.composition import Composed, compose
 from pipeline.config import Kind, Plain, Schema, execution, load, validated
+from pipeline.data.execute import ExecuteConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STAGES = ("data", "train", "evaluate", "study")
@@ -24,6 +25,15 @@ class Engine(Schema):
 
 class Launch(Schema):
     value: Annotated[Any, Kind("launch.launchers")] = execution()
+
+
+class Tasks(Schema):
+    value: ExecuteConfig = execution()
+
+
+def of_launch(path: str) -> type[Schema]:
+    """Return the schema of a file of configs/launch: where a job runs, or where the tasks of a dataset do."""
+    return Tasks if "executor" in compose(CONFIGS / path).value else Launch
 
 
 def files(*folders: str) -> list[str]:
@@ -44,7 +54,7 @@ def test_a_stage_configuration_loads(name: str) -> None:
     [
         *((Model, name) for name in files("model")),
         *((Engine, name) for name in files("engine")),
-        *((Launch, name) for name in files("launch")),
+        *((of_launch(name), name) for name in files("launch")),
     ],
 )
 def test_a_part_loads(schema: type[Schema], name: str) -> None:

@@ -1,7 +1,9 @@
 """The whole road on a few dozen real pages, walked as a user would: by the command line."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -116,29 +118,80 @@ def test_a_finished_dataset_is_left_alone_and_another_configuration_refused(
     assert "Traceback" not in refused.stderr
 
 
-def test_a_build_killed_twice_ends_with_the_shards_of_an_undisturbed_one(
+# What stands on disk once a phase is at work.
+AT_WORK = {
+    "links": "config.yaml",
+    "fetch": "pages/journal-*.jsonl",
+    "extract": ".phases/extract-*",
+    "filter": ".phases/filter-*",
+    "dedup": ".phases/dedup-*/tasks-describe",
+    "decontaminate": ".phases/decontaminate-*",
+    "tokenize": ".phases/tokenize-*/encoded",
+}
+
+
+def started(command: list[str | Path], workers: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *map(str, command), f"execute.workers={workers}"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def killed(build: subprocess.Popen[bytes]) -> bool:
+    """Kill a build with all its processes; returns whether it was still at work."""
+    was_running = build.poll() is None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(build.pid, signal.SIGKILL)
+    build.wait()
+    return was_running
+
+
+def accounts(dataset: Path) -> dict[str, tuple[int, int]]:
+    """Return what went into each phase and came out of it."""
+    phases = Manifest.read(dataset).phases
+    return {phase["name"]: (phase["documents_in"], phase["documents_out"]) for phase in phases}
+
+
+def test_a_build_killed_in_every_phase_ends_as_an_undisturbed_one(
     out: Path, dataset: Path, address: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "pipeline", *map(str, data_command(out, tmp_path / "data", address))]
-    for after in ("fetch", "filter"):
-        child = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        mark = tmp_path / "data" / ".phases" / f"{after}.json"
-        while not mark.exists() and child.poll() is None:
-            time.sleep(0.02)
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    assert not (tmp_path / "data" / "manifest.json").exists()
+    command = data_command(out, tmp_path / "data", address)
+    for workers, (phase, trace) in enumerate(AT_WORK.items(), start=1):
+        build = started(command, workers=1 + workers % 3)
+        while not list((tmp_path / "data").glob(trace)) and build.poll() is None:
+            time.sleep(0.002)
+        assert killed(build)
+        assert not (tmp_path / "data" / ".phases" / f"{phase}.json").exists()
 
-    succeeded(*data_command(out, tmp_path / "data", address))
+    succeeded(*command)
 
     assert hashes(tmp_path / "data") == hashes(dataset)
+    assert accounts(tmp_path / "data") == accounts(dataset)
+
+
+@pytest.mark.slow
+def test_builds_killed_at_twenty_random_moments_end_as_an_undisturbed_one(
+    out: Path, dataset: Path, address: str, tmp_path: Path
+) -> None:
+    chance = random.Random(0)
+    phases = [json.loads(mark.read_text()) for mark in (dataset / ".phases").glob("*.json")]
+    seconds = 2 + sum(phase["seconds"] for phase in phases)  # with the start of the program
+    kills = builds = 0
+    while kills < 20:
+        builds += 1
+        command = data_command(out, tmp_path / str(builds), address)
+        build = started(command, workers=chance.choice([1, 2, 3]))
+        while build.poll() is None and kills < 20:
+            time.sleep(chance.uniform(0, seconds))
+            kills += killed(build)
+            build = started(command, workers=chance.choice([1, 2, 3]))
+        assert build.wait() == 0
+        assert hashes(tmp_path / str(builds)) == hashes(dataset)
+        assert accounts(tmp_path / str(builds)) == accounts(dataset)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
-from model import tokenizer as tokenizers
-from model.tokenizer import END_OF_TEXT, gpt2, load, train
+from model import tokenizer_bytes as tokenizers
+from model.tokenizer import gpt2, load, train
+from model.tokenizer_bytes import END_OF_TEXT
 
 TEXTS = [
     "Hello world, it's 2019: they'll see, I'd say.",

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import elsewhere
-from pipeline.config import Schema, execution
+from pipeline.config import Schema, execution, kind_name
+from pipeline.data.execute import ExecuteConfig
 from pipeline.errors import ConfigError, StageError
 
 
@@ -40,3 +41,32 @@ def test_a_failed_job_is_told_with_its_log(tmp_path: Path, capsys: pytest.Captur
 def test_a_wrong_launcher_is_told_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"launch\.yaml:2: launcher\.thread: unknown key"):
         elsewhere.launcher_from(launcher(tmp_path, "kind: local\nthread: 1\n"))
+
+
+class Dataset(Config):
+    execute: ExecuteConfig = execution(ExecuteConfig(workers=1))
+
+
+def test_a_file_with_an_executor_says_where_the_tasks_of_a_dataset_run(tmp_path: Path) -> None:
+    file = launcher(tmp_path, "executor: {kind: slurm, partition: cpu}\nworkers: 7\n")
+
+    config, on = elsewhere.with_tasks_there(Dataset(out=tmp_path), file)
+
+    assert on is None
+    assert (kind_name(config.execute.executor), config.execute.executor.partition) == ("slurm", "cpu")
+    assert (config.out, config.execute.workers) == (tmp_path, 7)
+
+
+def test_any_other_file_sends_the_whole_command(tmp_path: Path) -> None:
+    config = Dataset(out=tmp_path)
+
+    assert elsewhere.with_tasks_there(config, launcher(tmp_path)) == (config, tmp_path / "launch.yaml")
+
+
+def test_a_wrong_executor_is_told_with_its_place(tmp_path: Path) -> None:
+    file = launcher(tmp_path, "executor:\n  kind: slurm\n  partitio: cpu\n")
+
+    with pytest.raises(
+        ConfigError, match=r"launch\.yaml:3: executor\.partitio: unknown key \(did you mean partition"
+    ):
+        elsewhere.with_tasks_there(Dataset(out=tmp_path), file)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from pipeline.config import Schema, identity
+from pipeline.data.words import sentence_ends
 
 KEEPS = [
     "The house is old. It was built by a sailor.\nNobody knew him. He left it to a cat.\nThe cat sold it."
@@ -23,10 +24,9 @@ DROPS = [
     ),
 ]
 
-_ENDS = (".", "?", "!", '"', "'", "”", "’")
+_ENDS = (".", "?", "!", '"', "'")
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
-_SENTENCE_END = re.compile(r"[.?!][\"'”’)]*(?=\s|$)")
-_POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+_POLICY = re.compile("terms of use|privacy policy|cookie policy|uses cookies|use (?:of )?cookies")
 
 
 class Config(Schema):
@@ -51,25 +51,29 @@ class Config(Schema):
 
     def judge(self, document: Any) -> str | None:
         """Return why the document goes, or None if it stays, then without the lines that go."""
-        lowered = document.text.lower()
-        if self.drop_lorem_ipsum and "lorem ipsum" in lowered:
-            return "lorem_ipsum"
-        if self.drop_curly_bracket and "{" in document.text:
-            return "curly_bracket"
-        lines = [_CITATION.sub("", line).strip() for line in document.text.splitlines()]
-        kept = [line for line in lines if self._stays(line)]
-        if sum(max(1, len(_SENTENCE_END.findall(line))) for line in kept) < self.min_sentences:
+        kept, sentences = [], 0
+        for line in map(str.strip, document.text.splitlines()):
+            words = line.split()
+            if len(line) > self.max_word_length and max(map(len, words)) > self.max_word_length:
+                continue
+            line = _CITATION.sub("", line) if "[" in line else line
+            if len(words) < self.min_line_words or not self._ends_well(line):
+                continue
+            lowered = line.lower()
+            if self.drop_lorem_ipsum and "lorem ipsum" in lowered:
+                return "lorem_ipsum"
+            if self.drop_javascript_lines and "javascript" in lowered:
+                continue
+            if self.drop_curly_bracket and "{" in line:
+                return "curly_bracket"
+            if self.drop_policy_lines and _POLICY.search(lowered):
+                continue
+            kept.append(line)
+            sentences += len(sentence_ends(line))
+        if sentences < self.min_sentences:
             return "few_sentences"
-        document.text = "\n".join(kept)
+        document.text = "\n".join(kept).strip()
         return None
 
-    def _stays(self, line: str) -> bool:
-        words = line.split()
-        lowered = line.lower()
-        return not (
-            (self.end_punctuation and (not line.endswith(_ENDS) or line.endswith("...")))
-            or len(words) < self.min_line_words
-            or max(map(len, words), default=0) > self.max_word_length
-            or (self.drop_javascript_lines and "javascript" in lowered)
-            or (self.drop_policy_lines and any(phrase in lowered for phrase in _POLICY))
-        )
+    def _ends_well(self, line: str) -> bool:
+        return not self.end_punctuation or (line.endswith(_ENDS) and not line.endswith("..."))

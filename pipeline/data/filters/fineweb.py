@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from pipeline.config import Schema, identity
 from pipeline.data.filters.gopher_repetition import duplicates
+from pipeline.data.words import split_words
 
 KEEPS = ["This is a sentence of the usual length.\nAnd this is another one, which also ends as it should."]
 DROPS = [
@@ -17,8 +19,6 @@ DROPS = [
     ("Short line.\nAnother one.\nA third.\n", "short_lines"),
     ("A sentence that is repeated word for word.\n" * 3, "duplicate_characters"),
 ]
-
-_ENDS = (".", "?", "!", "…", '"', "'", "”", "’", "。", "？", "！", "؟", "۔", "।")
 
 
 class Config(Schema):
@@ -46,10 +46,23 @@ class Config(Schema):
         lines = [line for line in text.split("\n") if line.strip()]
         if not lines:
             return "empty"
-        if sum(line.endswith(_ENDS) for line in lines) / len(lines) < self.min_punctuated_lines:
+        ends = _line_ends()
+        if sum(line[-1] in ends for line in lines) / len(lines) < self.min_punctuated_lines:
             return "line_ends"
         if sum(len(line) <= self.short_line for line in lines) / len(lines) > self.max_short_lines:
             return "short_lines"
-        if duplicates(lines)[1] / len(text.replace("\n", "")) > self.max_duplicate_characters:
+        newlines = text.count("\n")
+        if duplicates(lines)[1] / (len(text) - newlines) > self.max_duplicate_characters:
             return "duplicate_characters"
-        return "newlines" if text.count("\n") / len(text.split()) > self.max_newlines_per_word else None
+        most = self.max_newlines_per_word
+        if newlines <= most * len(text.split()):  # a blank ends a word, so there are at least as many
+            return None
+        return "newlines" if newlines / len(split_words(text)) > most else None
+
+
+@functools.cache
+def _line_ends() -> frozenset[str]:
+    """Return the marks that end a sentence in any script; quotation marks are none of them."""
+    from datatrove.utils.text import TERMINAL_PUNCTUATION
+
+    return frozenset(TERMINAL_PUNCTUATION)

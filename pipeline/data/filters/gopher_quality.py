@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from pipeline.config import Schema, identity
@@ -21,7 +22,7 @@ DROPS = [
 ]
 
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
-_BULLETS = ("•", "-", "*")
+_BULLETS = ("•", "-")
 
 
 class Config(Schema):
@@ -39,6 +40,9 @@ class Config(Schema):
     min_alphabetic_words: float = identity(
         0.8, ge=0, le=1, description="share of words with a letter in them"
     )
+    marks_are_words: bool = identity(
+        False, description="count marks among the words of min_alphabetic_words, as datatrove and FineWeb do"
+    )
     min_stop_words: int = identity(2, ge=0, description="different ones of: the be to of and that have with")
 
     def build(self) -> Any:
@@ -52,23 +56,24 @@ class Config(Schema):
         return self._by_words(document.text) or self._by_lines(document.text)
 
     def _by_words(self, text: str) -> str | None:
-        tokens = split_words(text)
-        words = [token for token in tokens if token[0].isalnum() or token[0] == "_"]
-        if len(words) < self.min_words:
+        tokens = Counter(split_words(text))
+        words = {token: times for token, times in tokens.items() if token[0].isalnum() or token[0] == "_"}
+        number = sum(words.values())
+        if number < self.min_words:
             return "few_words"
-        if len(words) > self.max_words:
+        if number > self.max_words:
             return "many_words"
-        mean = sum(map(len, words)) / len(words)
+        mean = sum(len(word) * times for word, times in words.items()) / number
         if not self.min_mean_word_length <= mean <= self.max_mean_word_length:
             return "short_words" if mean < self.min_mean_word_length else "long_words"
-        if text.count("#") / len(tokens) > self.max_symbols_per_word:
+        if text.count("#") / tokens.total() > self.max_symbols_per_word:
             return "hashes"
-        if (text.count("...") + text.count("…")) / len(tokens) > self.max_symbols_per_word:
+        if (text.count("...") + text.count("…")) / tokens.total() > self.max_symbols_per_word:
             return "ellipses"
-        # Words in the sense of the paper: what blanks separate. Counting marks apart would drop every page
-        # with code.
-        chunks = text.split()
-        if sum(map(_has_letter, chunks)) / len(chunks) < self.min_alphabetic_words:
+        # Words in the sense of the paper are what blanks separate. With each mark a word, prose has hardly
+        # more than the 80 % that it should have, and every page with code has less.
+        counted = tokens if self.marks_are_words else Counter(text.split())
+        if _share_with_letter(counted) < self.min_alphabetic_words:
             return "not_alphabetic"
         return "few_stop_words" if len(STOP_WORDS.intersection(words)) < self.min_stop_words else None
 
@@ -80,5 +85,6 @@ class Config(Schema):
         return "ellipsis_lines" if ellipses / len(lines) > self.max_ellipsis_lines else None
 
 
-def _has_letter(word: str) -> bool:
-    return word.islower() or word.isupper() or any(map(str.isalpha, word))
+def _share_with_letter(words: Counter[str]) -> float:
+    with_letter = sum(times for word, times in words.items() if word.isalpha() or any(map(str.isalpha, word)))
+    return with_letter / words.total()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.config import Schema, identity
 from pipeline.data.words import split_words
@@ -26,6 +28,8 @@ DROPS = [
 
 _PARAGRAPHS = re.compile(r"\n{2,}")
 _LINES = re.compile(r"\n+")
+
+Integers = npt.NDArray[np.int64]
 
 
 class Config(Schema):
@@ -52,6 +56,8 @@ class Config(Schema):
     def judge(self, document: Any) -> str | None:
         """Return why the document goes, or None if it stays."""
         text = document.text
+        if not text:
+            return "empty"
         paragraphs, characters = duplicates(_PARAGRAPHS.split(text.strip()))
         if paragraphs > self.max_duplicate_paragraphs:
             return "paragraphs"
@@ -65,12 +71,13 @@ class Config(Schema):
         return self._by_ngrams(text)
 
     def _by_ngrams(self, text: str) -> str | None:
-        words = split_words(text)
-        for n, most in self.max_top_ngram.items():
-            if top_ngram_characters(words, n) / len(text) > most:
+        words = Words(split_words(text))
+        top, repeated = self.max_top_ngram, self.max_repeated_ngrams
+        longest = max([*top, *repeated], default=0)
+        for n, starts, names in words.recurring(longest):
+            if n in top and words.top_characters(n, starts, names) / len(text) > top[n]:
                 return f"top_{n}_grams"
-        for n, most in self.max_repeated_ngrams.items():
-            if repeated_characters(words, n) / len(text) > most:
+            if n in repeated and words.repeated_characters(n, starts, names) / len(text) > repeated[n]:
                 return f"repeated_{n}_grams"
         return None
 
@@ -82,24 +89,57 @@ def duplicates(pieces: Sequence[str]) -> tuple[float, int]:
     return len(again) / max(1, len(pieces)), sum(map(len, again))
 
 
-def top_ngram_characters(words: Sequence[str], n: int) -> int:
-    """Return the characters in all occurrences of the most frequent n-gram, the blanks inside it counted."""
-    if len(words) < n:
-        return 0
-    [(ngram, times)] = Counter(zip(*(words[offset:] for offset in range(n)), strict=False)).most_common(1)
-    return (sum(map(len, ngram)) + n - 1) * times
+class Words:
+    """The words of a text as numbers, equal where the words are, and how many characters they have."""
 
+    def __init__(self, words: Sequence[str]):
+        numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
+        self._names: Integers = np.fromiter(map(numbers.__getitem__, words), np.int64, len(words))
+        # Before each word, and in all.
+        self._characters: Integers = np.zeros(len(words) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, words), np.int64, len(words)), out=self._characters[1:])
 
-def repeated_characters(words: Sequence[str], n: int) -> int:
-    """Return the characters in n-grams that occurred before, each word counted once."""
-    seen: set[tuple[str, ...]] = set()
-    characters = place = 0
-    while place <= len(words) - n:
-        ngram = tuple(words[place : place + n])
-        if ngram in seen:
-            characters += sum(map(len, ngram))
-            place += n
-        else:
-            seen.add(ngram)
-            place += 1
-    return characters
+    def recurring(self, longest: int) -> Iterator[tuple[int, Integers, Integers]]:
+        """Yield n, where the n-grams that occur more than once begin, and their names; n from 1 to `longest`.
+
+        An n-gram recurs only if the one shorter by a word does, so each round looks at what the last left: in
+        prose next to nothing from n = 4 on.
+        """
+        starts, names = np.arange(len(self._names)), self._names
+        for n in range(1, longest + 1):
+            often = np.bincount(names)[names] > 1 if len(names) else np.zeros(0, dtype=bool)
+            starts, names = starts[often], names[often]
+            yield n, starts, names
+            inside = starts + n < len(self._names)
+            starts, names = starts[inside], names[inside]
+            pairs = names * len(self._names) + self._names[starts + n]
+            names = np.unique(pairs, return_inverse=True)[1]
+
+    def top_characters(self, n: int, starts: Integers, names: Integers) -> int:
+        """Return the characters in all occurrences of the most frequent n-gram, the blanks inside it counted.
+
+        Of several the first in the text is taken, also where no n-gram recurs.
+        """
+        if len(self._names) < n:
+            return 0
+        if not len(starts):
+            return self._length(0, n) + n - 1
+        times = np.bincount(names)[names]
+        first = int(np.argmax(times))
+        return (self._length(int(starts[first]), n) + n - 1) * int(times[first])
+
+    def repeated_characters(self, n: int, starts: Integers, names: Integers) -> int:
+        """Return the characters in n-grams that occurred before, each word counted once."""
+        seen: set[int] = set()
+        characters = free = 0
+        for start, name in zip(starts.tolist(), names.tolist(), strict=True):
+            if start < free:
+                continue  # inside one that is counted
+            if name in seen:
+                characters += self._length(start, n)
+                free = start + n
+            seen.add(name)
+        return characters
+
+    def _length(self, start: int, n: int) -> int:
+        return int(self._characters[start + n] - self._characters[start])

@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fastwarc.warc import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from pipeline.data import fetchlog
 from pipeline.data.documents import Text, line_of, writing_documents
 from pipeline.data.execute import ExecuteConfig
 from pipeline.data.extract import document_id
@@ -40,6 +42,27 @@ def write_warc(
             # With its length given, warcio keeps no temporary file that it would forget to close.
             block = {"payload": io.BytesIO(body), "length": len(body), "http_headers": headers}
             writer.write_record(writer.create_warc_record(url, "response", **block))
+
+
+def write_log(dataset: Path) -> None:
+    """Write the log of a crawl that stored all pages of all WARC files."""
+    rows = []
+    for path in sorted((dataset / "pages").glob("*.warc.gz")):
+        with path.open("rb") as file:
+            urls = [record.headers["WARC-Target-URI"] for record in ArchiveIterator(file)]
+        rows += [
+            {
+                "canonical_url": url,
+                "reason": "stored",
+                "warc": path.name,
+                "offset": 0,
+                "length": path.stat().st_size,
+            }
+            for url in urls
+        ]
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=fetchlog.SCHEMA), dataset / "pages" / "fetch-log.parquet"
+    )
 
 
 def write_links(path: Path, karma: Mapping[str, int]) -> None:

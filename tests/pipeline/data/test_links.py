@@ -9,10 +9,9 @@ from pathlib import Path
 import orjson
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
+from pipeline.data import karma, lines
 from pipeline.data import links as phase
-from pipeline.data import submissions
 from pipeline.data.links import LinksConfig
 from pipeline.errors import ConfigError
 
@@ -111,7 +110,7 @@ def test_the_result_does_not_depend_on_files_workers_or_slices(tmp_path, monkeyp
     lines = [submission(f"http://example.com/{n % 300}", n % 7, subreddit=f"r{n % 3}") for n in range(1000)]
     at_once = links(tmp_path, *lines)
     parts = [dump(tmp_path, *lines[n::3], name=f"part{n}.zst") for n in range(3)]
-    monkeypatch.setattr(phase, "_SLICE_ROWS", 100)
+    monkeypatch.setattr(karma, "_FILE_ROWS", 100)
 
     run(tmp_path, *parts, workers=2)
 
@@ -157,8 +156,16 @@ def test_broken_lines_are_counted_and_sampled_with_their_place(tmp_path):
         b"\xff\xfe\xff",
         b"[1, 2]",
         b'"text"',
-        b'{"score": NaN}',
+        b"null",
+        submission("http://c.com/").replace(b"/c.", b"/\xff."),
+        submission("http://c.com/").replace(b"/c.", rb"/\ud800."),
+        submission("http://c.com/").replace(b"/c.", b"/\x00."),
+        submission("http://c.com/", title=1).replace(b"1}", b"NaN}"),
+        submission("http://c.com/").replace(b":5,", b":" + b"9" * 5000 + b","),
+        b"\xef\xbb\xbf" + submission("http://c.com/"),
         b"[" * 100_000,
+        submission("http://c.com/", title=1).replace(b"1}", b"[" * 100_000),
+        submission("http://c.com/") + b"}",
     ]
     path = dump(tmp_path, submission("http://a.com/"), *broken, b"", submission("http://b.com/"))
 
@@ -168,34 +175,34 @@ def test_broken_lines_are_counted_and_sampled_with_their_place(tmp_path):
         orjson.loads(line) for line in (tmp_path / "out/links/malformed.jsonl").read_bytes().splitlines()
     ]
     assert counts.documents_out == 2
-    assert counts.dropped == {"malformed": 6, "empty-line": 1}
-    assert [(sample["file"], sample["line"]) for sample in samples] == [(str(path), n) for n in range(2, 8)]
+    assert counts.dropped == {"malformed": len(broken), "empty-line": 1}
+    assert [(each["file"], each["line"]) for each in samples] == [
+        (str(path), n) for n in range(2, 2 + len(broken))
+    ]
+    assert all(each["why"] for each in samples)
 
 
-@pytest.mark.parametrize("suffix", [".zst", ".xz", ".bz2", ".gz"])
-def test_a_file_cut_off_keeps_its_good_lines_and_is_named(tmp_path, suffix):
-    lines = [submission(f"http://example.com/{hashlib.sha256(b'%d' % n).hexdigest()}") for n in range(20_000)]
-    path = dump(tmp_path, *lines, name=f"RS{suffix}")
-    path.write_bytes(path.read_bytes()[:-1000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        submission("http://a.com/").replace(b"{", b'{"url":"http://b.com/",', 1),  # the last of two counts
+        submission("http://a.com/", title="?").replace(b"?", b"\xff\xfe"),
+        submission("http://a.com/", ups=1).replace(b":1}", b":" + b"9" * 5000 + b"}"),
+        submission("http://a.com/").replace(b"}", b"}\r"),
+        submission("http://a.com/", subreddit=None, domain=None, is_self=None),
+    ],
+    ids=["key twice", "bad bytes in a field not read", "huge number not read", "CRLF", "nulls"],
+)
+def test_odd_lines_whose_fields_are_whole_are_links(tmp_path, line):
+    assert [row["url"] for row in links(tmp_path, line)] == ["http://a.com/"]
 
-    counts = run(tmp_path, path)
 
-    assert 10_000 < counts.documents_out < 20_000
-    assert str(path) in counts.extra["faults"][0]
-
-
-def test_a_file_that_is_not_what_its_name_says_is_named_and_others_are_read(tmp_path):
-    wrong = tmp_path / "wrong.zst"
-    wrong.write_bytes(b"these are no compressed bytes")
-
-    counts = run(tmp_path, wrong, dump(tmp_path, submission("http://a.com/")))
-
-    assert counts.documents_out == 1
-    assert str(wrong) in counts.extra["faults"][0]
+def test_a_character_that_is_no_text_in_an_address_makes_it_none(tmp_path):
+    assert run(tmp_path, dump(tmp_path, submission("http://a.com/\x00b"))).dropped == {"bad-url": 1}
 
 
 def test_characters_and_lines_split_between_chunks_survive(tmp_path, monkeypatch):
-    monkeypatch.setattr(submissions, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(lines, "_CHUNK_BYTES", 7)
     urls = [f"http://example.com/{name}" for name in ("ä", "漢字", "🙂", "x" * 50)]
 
     rows = links(tmp_path, b"\xef\xbb\xbf" + submission(urls[0]), *map(submission, urls[1:]))
@@ -203,34 +210,15 @@ def test_characters_and_lines_split_between_chunks_survive(tmp_path, monkeypatch
     assert sorted(row["url"] for row in rows) == sorted(urls)
 
 
-def test_a_dump_of_several_frames_and_windows_ends_and_crlf_is_read_whole(tmp_path):
-    first = zstd.compress(submission("http://a.com/") + b"\r\n")
-    long_window = {
-        zstd.CompressionParameter.window_log: 30,
-        zstd.CompressionParameter.enable_long_distance_matching: 1,
-    }
-    second = zstd.compress(submission("http://b.com/") + b"\r\n", options=long_window)
-    path = tmp_path / "RS.zst"
-    path.write_bytes(first + second)
+def test_months_with_unreliable_scores_are_told_by_file_with_a_remedy(tmp_path, caplog):
+    bad = dump(tmp_path, submission("http://a.com/", created_utc=1_690_000_000), name="RS_2023-07")
+    good = dump(tmp_path, submission("http://b.com/"))
 
-    assert run(tmp_path, path).documents_out == 2
+    extra = run(tmp_path, bad, good).extra
 
-
-def test_a_line_without_end_is_left_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr(submissions, "MAX_LINE_BYTES", 3 << 20)
-    path = dump(
-        tmp_path, submission("http://a.com/"), b'{"a": "' + b"x" * (5 << 20), submission("http://b.com/")
-    )
-
-    counts = run(tmp_path, path)
-
-    assert (counts.documents_out, counts.dropped) == (2, {"line-too-long": 1})
-
-
-def test_months_with_unreliable_scores_are_told(tmp_path):
-    path = dump(tmp_path, submission("http://a.com/", created_utc=1_690_000_000), submission("http://b.com/"))
-
-    assert run(tmp_path, path).extra["submissions_from_months_with_unreliable_scores"] == 1
+    assert extra["submissions_from_months_with_unreliable_scores"] == 1
+    assert {each["file"]: each["unreliable_scores"] for each in extra["files"]} == {str(bad): 1, str(good): 0}
+    assert [str(bad) in text and "links.until: 2023-04-01" in text for text in caplog.messages] == [True]
 
 
 def test_a_second_run_replaces_the_first(tmp_path):
@@ -239,43 +227,21 @@ def test_a_second_run_replaces_the_first(tmp_path):
     assert [row["url"] for row in links(tmp_path, submission("http://b.com/"))] == ["http://b.com/"]
 
 
-@pytest.mark.parametrize(
-    ("url", "is_kept"),
-    [
-        ("https://github.com/karpathy/nanoGPT", True),
-        ("https://www.google.com/about", True),
-        ("https://www.nytimes.com/2017/07/01/x.html", True),
-        ("https://i.imgur.com/abc", False),
-        ("https://notimgur.com/abc", True),
-        ("http://example.com/photo.JPG?size=2", False),
-        ("http://example.com/paper.pdf", False),
-        ("http://example.com/jpg", True),
-        ("https://en.m.wikipedia.org/wiki/Web", False),
-    ],
-)
-def test_the_default_list_leaves_out_only_media_binaries_and_wikipedia(tmp_path, url, is_kept):
-    default = Path(__file__).parents[3] / "configs" / "data" / "blocklists" / "default.yaml"
-
-    assert len(links(tmp_path, submission(url), blocklists=[default])) == is_kept
-
-
-def test_block_lists_are_united_and_their_faults_are_told_at_once(tmp_path):
-    good, bad, absent = (tmp_path / name for name in ("good.yaml", "bad.yaml", "absent.yaml"))
-    good.write_text(yaml.safe_dump({"domains": ["Example.com"], "patterns": ["[?&]print=1"]}))
-    bad.write_text(yaml.safe_dump({"patterns": ["("], "domain": ["x"]}))
-    lines = [submission(url) for url in ("http://a.example.com/", "http://b.com/?print=1", "http://c.com/")]
-
-    assert [row["url"] for row in links(tmp_path, *lines, blocklists=[good])] == ["http://c.com/"]
+def test_inputs_that_are_not_there_are_all_named(tmp_path):
     with pytest.raises(ConfigError) as refused:
-        links(tmp_path, *lines, blocklists=[good, bad, absent])
+        run(tmp_path, tmp_path / "RS_2017-*.zst", tmp_path / "RS_2018-01.zst", blocklists=["absent.yaml"])
+
     assert len(refused.value.problems) == 3
 
 
-def test_inputs_that_are_not_there_are_all_named(tmp_path):
-    with pytest.raises(ConfigError) as refused:
-        run(tmp_path, tmp_path / "RS_2017-*.zst", tmp_path / "RS_2018-01.zst")
+def test_all_files_the_phase_reads_are_its_inputs(tmp_path):
+    second, first = (dump(tmp_path, name=name) for name in ("RS_2", "RS_1"))
+    blocked = tmp_path / "blocked.yaml"
+    blocked.write_text("domains: [a.com]")
 
-    assert len(refused.value.problems) == 2
+    found = phase.inputs(LinksConfig(inputs=[str(second), str(tmp_path / "RS_*")], blocklists=[blocked]))
+
+    assert found == [first, second, blocked]
 
 
 @pytest.mark.real_data

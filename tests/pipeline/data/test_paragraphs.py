@@ -1,47 +1,39 @@
-from pathlib import Path
-
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.data import paragraphs
-from pipeline.data.describe import Describe, Described
-from pipeline.data.near import Bands
-from pipeline.data.paragraphs import repeated_paragraphs
-from tests.pipeline.data.conftest import document
+from pipeline.data.arrays import write_array
+from pipeline.data.paragraphs import repeated_between, repeated_paragraphs
 
-FILES = [
-    [document("a", "one\n\ntwo\n\none", karma=3), document("b", "two\n\nthree", karma=9)],
-    [document("c", "three\n\nfour  four", karma=5), document("d", "four four\n\nfive", karma=1)],
-]
+DOCUMENTS = st.lists(st.lists(st.integers(0, 5), max_size=4), max_size=6)
 
 
-@pytest.mark.parametrize("part", [1 << 20, 2])
-def test_the_best_document_keeps_a_paragraph_and_its_own_repetition_goes(
-    tmp_path: Path, monkeypatch, part: int
-):
-    monkeypatch.setattr(paragraphs, "PART", part)
-    for rank, documents in enumerate(FILES):
-        Describe(tmp_path, Bands())(documents, rank, 2)
-    described = Described.read(tmp_path, 2)
+@given(DOCUMENTS, st.randoms())
+def test_the_best_document_keeps_a_paragraph_and_its_own_repetition_goes(documents: list[list[int]], chance):
+    places = chance.sample(range(len(documents)), len(documents))
+    rows = [(paragraph, place) for place, each in zip(places, documents, strict=True) for paragraph in each]
+    hashes = np.array([row[0] for row in rows], dtype=np.uint64)
+    owners = np.array([row[1] for row in rows], dtype=np.uint32)
 
-    keepers = repeated_paragraphs(described, described.best_first(), np.ones(4, dtype=bool))
+    found = repeated_paragraphs(hashes, owners, np.arange(len(rows)))
 
-    assert keepers[0].tolist() == [
-        -1,
-        1,
-        0,
-        -1,
-        -1,
-    ]  # b, with most karma, keeps `two`; a repeats its own `one`
-    assert keepers[1].tolist() == [1, -1, 2, -1]
+    expected, has_it = [], {}
+    for number in sorted(range(len(rows)), key=lambda n: (rows[n][1], n)):
+        if (paragraph := rows[number][0]) in has_it:
+            expected.append((number, has_it[paragraph]))
+        else:
+            has_it[paragraph] = rows[number][1]
+    assert found.tolist() == sorted(expected)
 
 
-def test_documents_that_are_gone_keep_nothing(tmp_path: Path):
-    for rank, documents in enumerate(FILES):
-        Describe(tmp_path, Bands())(documents, rank, 2)
-    described = Described.read(tmp_path, 2)
+def test_the_paragraphs_of_a_file_are_gathered_from_all_ranges(tmp_path):
+    numbers = np.arange(30, dtype=np.uint64)
+    for index in range(3):
+        pieces = repeated_paragraphs(np.zeros(10), np.full(10, index, np.uint32), numbers[index::3])
+        write_array(tmp_path / f"{index:05d}", pieces)
 
-    keepers = repeated_paragraphs(described, described.best_first(), np.array([True, False, True, True]))
+    found = repeated_between(tmp_path, 3, 9)
 
-    assert keepers[0].tolist() == [-1, -1, 0, -1, -1]
-    assert keepers[1].tolist() == [-1, -1, 2, -1]
+    assert found["paragraph"].tolist() == [3, 4, 5, 6, 7, 8]
+    assert found["keeper"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert repeated_between(tmp_path, 9, 9).tolist() == []

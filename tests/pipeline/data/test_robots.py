@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from pipeline.data.robots import MAX_BYTES, from_reply, parse
@@ -51,7 +53,16 @@ def test_only_the_first_500_kib_of_a_huge_file_count():
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"), [("2.5", 2.5), ("1e300", 30.0), ("-1", 0.0), ("nan", 0.0), ("x", 0.0)]
+    ("asked", "seconds"),
+    [("2.5", 2.5), ("1e300", 1e300), ("-1", 0.0), ("nan", 0.0), ("x", 0.0), ("", 0.0)],
 )
-def test_a_crawl_delay_is_heeded_within_reason(asked, seconds):
-    assert parse(f"User-agent: *\nCrawl-delay: {asked}".encode(), "loglinear").delay(30.0) == seconds
+def test_a_crawl_delay_is_a_number_of_seconds_or_none(asked, seconds):
+    assert parse(f"User-agent: *\nCrawl-delay: {asked}".encode(), "loglinear").delay_seconds == seconds
+
+
+def test_five_hundred_wildcards_are_judged_at_once():
+    rules = parse(b"User-agent: *\nDisallow: /" + b"*a" * 500 + b"$\n", "loglinear")
+    start = time.process_time()
+
+    assert rules.allows("http://example.com/" + "a" * 499 + "b")
+    assert time.process_time() - start < 0.5

@@ -18,9 +18,9 @@ from pipeline.data.counts import PhaseCounts
 from pipeline.data.documents import document_files, read_documents
 from pipeline.data.marks import Mark, fingerprint
 from pipeline.data.stage import Config
-from pipeline.errors import ConfigError, StageError
+from pipeline.errors import ConfigError, FormatError, StageError
 from pipeline.formats.manifest import Manifest
-from tests.pipeline.data.conftest import write_links, write_warc
+from tests.pipeline.data.conftest import write_links, write_log, write_warc
 
 NOUNS = [
     "river",
@@ -76,6 +76,7 @@ def prepared(out: Path, *overrides: str, files: int = 1) -> Path:
     for file in range(files):
         arrived = list(reversed(pages.items()))[file::files] if files > 1 else pages.items()
         write_warc(out / "pages" / f"{file:05d}.warc.gz", dict(arrived))
+    write_log(out)
     write_links(out / "links" / "0.parquet", {url: 3 + place % 5 for place, url in enumerate(pages)})
     path = out.parent / f"{out.name}.yaml"
     path.write_text(YAML.format(out=out))
@@ -83,7 +84,9 @@ def prepared(out: Path, *overrides: str, files: int = 1) -> Path:
     for each, previous in zip(planned.phases[:2], (None, "links"), strict=True):
         counts = PhaseCounts(documents_in=PAGES, documents_out=PAGES).to_json()
         after = fingerprint(out, previous)
-        Mark(phase=each.name, identity=each.identity, after=after, seconds=0.0, counts=counts).write(out)
+        Mark(
+            phase=each.name, identity=each.identity, after=after, inputs={}, seconds=0.0, counts=counts
+        ).write(out)
     return path
 
 
@@ -131,10 +134,10 @@ def test_the_datasheet_shows_the_phases_and_examples(built: Path):
     sheet = (built / "datasheet.md").read_text()
 
     for expected in (
-        "| dedup | near |",
+        "| dedup | nearly the same text as another |",
         "## Overlap of held-out",
         "## Kept: samples",
-        "### dedup/near",
+        "### dedup: nearly the same text as another",
         "example\\.org",
     ):
         assert expected in sheet
@@ -233,9 +236,18 @@ def test_a_manifest_that_was_lost_is_published_again(built: Path, tmp_path: Path
     assert hashes(tmp_path / "d") == hashes(built)
 
 
-def test_a_truncated_warc_is_noticed_by_its_missing_pages(tmp_path: Path):
+def test_a_warc_file_that_was_replaced_is_noticed(tmp_path: Path):
     path = prepared(tmp_path / "d")
     write_warc(tmp_path / "d" / "pages" / "00000.warc.gz", {"http://example.org/0": page(0)})
+
+    with pytest.raises(FormatError, match=r"00000\.warc\.gz: \d+ bytes, but fetch-log\.parquet tells of"):
+        build(path)
+
+
+def test_pages_that_are_missing_between_two_phases_are_an_error(tmp_path: Path):
+    path = prepared(tmp_path / "d")
+    write_warc(tmp_path / "d" / "pages" / "00000.warc.gz", {"http://example.org/0": page(0)})
+    write_log(tmp_path / "d")  # a log that agrees with the file, but not with what fetch gave out
 
     with pytest.raises(StageError, match="extract: fetch gave out 40, but 1 came in"):
         build(path)

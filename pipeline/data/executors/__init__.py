@@ -1,0 +1,1 @@
+"""Where the tasks of the data stage run; one file each."""
