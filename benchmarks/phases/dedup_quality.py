@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.data import dedup
 from pipeline.data.dedup import DedupConfig, SplitsConfig
 from pipeline.data.documents import Text, document_files, line_of, read_documents, writing_documents
+from pipeline.data.duplicates.minhash import Bands, bucket_keys
 from pipeline.data.execute import ExecuteConfig
-from pipeline.data.minhash import Bands, bucket_keys
 from pipeline.data.phase import PhaseRun
 from pipeline.data.words import ngram_hashes, normal_words, word_hashes
 

@@ -22,8 +22,8 @@ from statistics import mean
 from typing import Any
 
 from pipeline.config import Kind
-from pipeline.data.decoding import decode
 from pipeline.data.extract import tidy
+from pipeline.data.stored.decoding import decode
 
 RUN_WORDS = 4
 PUBLISHED_F1 = 0.958  # trafilatura 2.0.0, in the README of the set

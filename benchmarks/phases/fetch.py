@@ -33,8 +33,8 @@ from warcio.warcwriter import WARCWriter
 
 from benchmarks.phases.ratio import Ratio, alternate
 from pipeline.data import fetch
+from pipeline.data.crawl.fetchlog import journal_path
 from pipeline.data.execute import ExecuteConfig
-from pipeline.data.fetchlog import journal_path
 from pipeline.data.phase import PhaseRun
 from pipeline.data.url import url_hash
 

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 
 from pipeline.data import decontaminate
+from pipeline.data.contamination.overlap import told
 from pipeline.data.decontaminate import DecontaminateConfig
 from pipeline.data.execute import ExecuteConfig
-from pipeline.data.overlap import told
 from pipeline.data.phase import PhaseRun
 
 TRAIN_BYTES = 90_000_000

@@ -15,15 +15,15 @@ from typing import Any, cast
 import orjson
 import pyarrow.parquet as pq
 
-from pipeline.data import fetchlog
-from pipeline.data.addresses import AddressPolicy
-from pipeline.data.commoncrawl_config import WEB, CommonCrawlConfig
-from pipeline.data.commoncrawl_copy import copy, http_ranges
-from pipeline.data.commoncrawl_index import Lookup, database, index_files, local_files, read_list, rows
-from pipeline.data.commoncrawl_records import SOURCE
+from pipeline.data.archive.config import WEB, CommonCrawlConfig
+from pipeline.data.archive.copying import copy, http_ranges
+from pipeline.data.archive.httpfiles import http_files
+from pipeline.data.archive.index import Lookup, database, index_files, local_files, read_list, rows
+from pipeline.data.archive.records import SOURCE
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.fetchlog import STORED, Row
-from pipeline.data.httpfiles import http_files
+from pipeline.data.crawl import fetchlog
+from pipeline.data.crawl.addresses import AddressPolicy
+from pipeline.data.crawl.fetchlog import STORED, Row
 from pipeline.data.phase import PhaseRun
 from pipeline.data.url import UrlError, target
 from pipeline.errors import ConfigError

@@ -1,4 +1,4 @@
-"""Input files: those that are missing named all at once, the others read whatever they are packed with."""
+"""Files read whatever they are packed with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import gzip
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.data.inputs import matching
-from pipeline.errors import ConfigError, FormatError
+from pipeline.errors import FormatError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,20 +21,6 @@ else:
 
 OPENERS: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open, ".zst": zstd.open}
 _FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstd.ZstdError)
-
-
-def all_matching(patterns: Mapping[str, Sequence[str]]) -> list[Path]:
-    """Return the files of each place's paths and patterns; ConfigError names every one without a file."""
-    problems: list[str] = []
-    files: list[Path] = []
-    for where, each in patterns.items():
-        try:
-            files += matching(where, each)
-        except ConfigError as fault:
-            problems += fault.problems
-    if problems:
-        raise ConfigError(problems)
-    return files
 
 
 @contextmanager

@@ -27,11 +27,11 @@ import numpy.typing as npt
 from pydantic import field_validator
 
 from pipeline.config import Schema, identity
-from pipeline.data import bloom
-from pipeline.data.bloom import BloomConfig
-from pipeline.data.compressed import all_matching
+from pipeline.data.contamination import bloom
+from pipeline.data.contamination.bloom import BloomConfig
+from pipeline.data.contamination.heldout import MOST_SETS, EvaluationSet, HeldOut, texts_of, write_index
+from pipeline.data.contamination.overlap import SeekInTraining, add_bloom, overlap_table, told
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.describe import paragraphs_of
 from pipeline.data.documents import (
     ReadDocuments,
     TaskOutput,
@@ -41,9 +41,8 @@ from pipeline.data.documents import (
     merged_counts,
     read_documents,
 )
-from pipeline.data.heldout import MOST_SETS, EvaluationSet, HeldOut, texts_of, write_index
-from pipeline.data.inputs import matching
-from pipeline.data.overlap import SeekInTraining, add_bloom, overlap_table, told
+from pipeline.data.duplicates.describe import paragraphs_of
+from pipeline.data.inputs import all_matching, matching
 from pipeline.data.phase import PhaseRun
 from pipeline.data.words import split_words
 from pipeline.formats.publish import publishing

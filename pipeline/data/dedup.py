@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 from pipeline.config import Schema, execution, identity
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.describe import Describe, Described, paragraphs_of
 from pipeline.data.documents import (
     ReadDocuments,
     TaskOutput,
@@ -25,11 +24,12 @@ from pipeline.data.documents import (
     document_files,
     merged_counts,
 )
-from pipeline.data.exact import write_exact
-from pipeline.data.minhash import Bands
-from pipeline.data.near import write_near
-from pipeline.data.order import REASONS, Decisions, Order, write_order
-from pipeline.data.paragraphs import FindRepeated, repeated_between
+from pipeline.data.duplicates.describe import Describe, Described, paragraphs_of
+from pipeline.data.duplicates.exact import write_exact
+from pipeline.data.duplicates.minhash import Bands
+from pipeline.data.duplicates.near import write_near
+from pipeline.data.duplicates.order import REASONS, Decisions, Order, write_order
+from pipeline.data.duplicates.paragraphs import FindRepeated, repeated_between
 from pipeline.data.phase import PhaseRun
 from pipeline.data.words import normal_digest, normal_words, split_words
 from pipeline.errors import ConfigError, FormatError

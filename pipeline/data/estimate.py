@@ -8,7 +8,7 @@ less, filters that drop more make everything after them cheaper.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ PAGE_BYTES = 25_000  # compressed, headers included: a WARC file of Common Crawl
 # Kept of what comes in. The paper has only the product: 18 % of the links, so 40 % of the pages fetched.
 KEPT = {"fetch": FETCHED, "extract": 0.95, "filter": 0.6, "dedup": 0.7}
 BYTES_PER_TOKEN = 4.4  # GPT-2's vocabulary on OpenWebText: 11.9 GB, 2.7 billion tokens
+BYTES_PER_WORD = 5.7  # of English prose, blanks included
 ZSTD = 3.0  # how many times smaller text lies on disk
 
 # For one core of a small server, measured with the quickstart unless another source is named.
@@ -202,12 +203,23 @@ def _of_text(name: str, config: Any, into: Volume) -> Cost:
     return _shared(name, config, into, out, into.size / TEXT_BYTES_PER_SECOND[name], into.size / ZSTD)
 
 
+def _decontaminate(name: str, config: Any, into: Volume) -> Cost:
+    """A pass over all text, and the Bloom filter if one is asked for: its size is told before it is built."""
+    cost = _of_text(name, config, into)
+    bloom = config.decontaminate.bloom
+    if bloom is None:
+        return cost
+    ngrams = int(into.size / BYTES_PER_WORD)
+    disk = cost.disk + bloom.size_bytes(ngrams) + 8 * ngrams
+    return replace(cost, disk=disk, note=bloom.told(ngrams))
+
+
 def _tokenize(name: str, config: Any, into: Volume) -> Cost:
     """Two bytes a token, and again as much until the shards stand."""
     disk = 2 * into.size / BYTES_PER_TOKEN
     seconds = into.size / TEXT_BYTES_PER_SECOND[name]
     cost = _shared(name, config, into, into, seconds, 2 * disk)
-    return Cost(**{**vars(cost), "note": f"{_count(into.size / BYTES_PER_TOKEN)} tokens"})
+    return replace(cost, note=f"{_count(into.size / BYTES_PER_TOKEN)} tokens")
 
 
 def _publish(name: str, _config: Any, into: Volume) -> Cost:
@@ -243,6 +255,7 @@ _PHASES: dict[str, Callable[[str, Any, Volume], Cost]] = {
     "commoncrawl": _commoncrawl,
     "fetch": _fetch,
     "extract": _extract,
+    "decontaminate": _decontaminate,
     "tokenize": _tokenize,
     "publish": _publish,
 }

@@ -13,14 +13,14 @@ from typing import Any
 
 from pipeline.config import kind_name
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.decoding import decode
 from pipeline.data.documents import TaskOutput, WriteDocuments, merged_counts
-from pipeline.data.markup import excess
-from pipeline.data.pages import Page, Unreadable, read_pages
 from pipeline.data.phase import PhaseRun
 from pipeline.data.sandbox import LostError, Sandbox
+from pipeline.data.stored.decoding import decode
+from pipeline.data.stored.markup import excess
+from pipeline.data.stored.pages import Page, Unreadable, read_pages
+from pipeline.data.stored.votes import join_votes, votes_of
 from pipeline.data.url import registered_domain
-from pipeline.data.votes import join_votes, votes_of
 from pipeline.errors import StageError
 
 log = logging.getLogger("loglinear.data")

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.data import fetchlog
 from pipeline.data.counts import PhaseCounts
+from pipeline.data.crawl import fetchlog
+from pipeline.data.crawl.config import FetchConfig
+from pipeline.data.crawl.fetchlog import ELSEWHERE, STORED
+from pipeline.data.crawl.share import fetch_share
 from pipeline.data.execute import take_over
-from pipeline.data.fetchconfig import FetchConfig
-from pipeline.data.fetchlog import ELSEWHERE, STORED
 from pipeline.data.phase import PhaseRun
-from pipeline.data.share import fetch_share
 from pipeline.errors import StageError
 
 __all__ = ["FetchConfig", "has_retries", "run"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import ConfigError
@@ -30,6 +30,20 @@ def matching(where: str, patterns: Sequence[str]) -> list[Path]:
             [f"{where}: {pattern}: no such file; give a path or a glob pattern" for pattern in missing]
         )
     return sorted({path for paths in found.values() for path in paths})
+
+
+def all_matching(patterns: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Return the files of each place's paths and patterns; ConfigError names every one without a file."""
+    problems: list[str] = []
+    files: list[Path] = []
+    for where, each in patterns.items():
+        try:
+            files += matching(where, each)
+        except ConfigError as fault:
+            problems += fault.problems
+    if problems:
+        raise ConfigError(problems)
+    return files
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[str, str]:

@@ -37,7 +37,7 @@ class FileReport:
     lines: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     malformed: list[dict[str, Any]] = field(default_factory=list)  # samples
-    unreliable_scores: int = 0  # submissions, see pipeline.data.submissions
+    unreliable_scores: int = 0  # submissions, see pipeline.data.linking.submissions
     has_checksums: bool = True  # without, a flipped bit may pass for a letter
     fault: str | None = None
 

@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Schema, execution, identity
-from pipeline.data.blocklists import read_blocklists
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.karma import aggregate
 from pipeline.data.lines import COMPRESSIONS, FileReport
-from pipeline.data.linklists import check_table, read_list, read_table
-from pipeline.data.linkparts import SCHEMA as PART_SCHEMA
-from pipeline.data.submissions import Rules, read_submissions
+from pipeline.data.linking.blocklists import read_blocklists
+from pipeline.data.linking.karma import aggregate
+from pipeline.data.linking.linklists import check_table, read_list, read_table
+from pipeline.data.linking.linkparts import SCHEMA as PART_SCHEMA
+from pipeline.data.linking.submissions import Rules, read_submissions
 from pipeline.errors import ConfigError
 from pipeline.formats.publish import publishing, remove_leftovers
 from pipeline.log import progress

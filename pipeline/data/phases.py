@@ -72,7 +72,8 @@ def _fetch_run(config: Config, phase: PhaseRun) -> PhaseCounts:
 
 
 def _extract_run(config: Config, phase: PhaseRun) -> PhaseCounts:
-    from pipeline.data import extract, pages
+    from pipeline.data import extract
+    from pipeline.data.stored import pages
 
     if config.links is None:
         warcs = matching("paths", config.paths)

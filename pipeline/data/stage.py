@@ -23,10 +23,10 @@ from pipeline.config import Kind, Schema, execution, identity
 from pipeline.data import estimate, fetch
 from pipeline.data.commoncrawl import CommonCrawlConfig
 from pipeline.data.counts import PhaseCounts
+from pipeline.data.crawl.config import FetchConfig
 from pipeline.data.decontaminate import DecontaminateConfig
 from pipeline.data.dedup import DedupConfig, SplitsConfig
 from pipeline.data.execute import ExecuteConfig, disk_full, take_over
-from pipeline.data.fetchconfig import FetchConfig
 from pipeline.data.inputs import fingerprints
 from pipeline.data.links import LinksConfig
 from pipeline.data.marks import FOLDER, Mark, fingerprint, mark_path, valid_marks

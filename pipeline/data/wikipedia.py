@@ -27,16 +27,15 @@ import yaml
 from pydantic import field_validator
 
 from pipeline.config import Schema, identity, validate
-from pipeline.data.blocklists import Blocked, BlockList
-from pipeline.data.compressed import all_matching
 from pipeline.data.counts import PhaseCounts
-from pipeline.data.describe import paragraphs_of
 from pipeline.data.documents import ReadDocuments, TaskOutput, WriteDocuments, document_files, merged_counts
-from pipeline.data.inputs import matching
+from pipeline.data.duplicates.describe import paragraphs_of
+from pipeline.data.inputs import all_matching, matching
+from pipeline.data.linking.blocklists import Blocked, BlockList
 from pipeline.data.ngrams import Ngrams, members
 from pipeline.data.phase import PhaseRun
 from pipeline.data.spill import by_part, distinct, parts_of, spilling
-from pipeline.data.wikidump import articles
+from pipeline.data.wiki.dump import articles
 from pipeline.data.words import Hashes
 from pipeline.errors import ConfigError
 from pipeline.formats.publish import publishing

@@ -17,4 +17,4 @@ def test_every_test_that_the_table_names_exists() -> None:
     ]
 
     assert len(named) > 50
-    assert missing == []
+    assert not missing, missing

@@ -24,7 +24,7 @@ from pipeline.data.executor import Attempt, Fault, Silence, Tasks
 # Imported once in the server that tasks are forked from, so that each starts in milliseconds.
 PRELOADED = (
     "datatrove.executor.local",
-    "pipeline.data.share",
+    "pipeline.data.crawl.share",
     "pipeline.data.extract",
     "pipeline.data.read",
     "pipeline.data.rule",

@@ -50,7 +50,7 @@ class Config(Schema):
             document.text = _IPV4.sub(functools.partial(self._mask_public, sums=sums), document.text)
 
     def _mask_public(self, match: re.Match[str], sums: Counter[str]) -> str:
-        from pipeline.data.addresses import is_public
+        from pipeline.data.crawl.addresses import is_public
 
         try:
             address = ipaddress.IPv4Address(match[0])

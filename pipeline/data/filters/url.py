@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Schema, identity
-from pipeline.data.blocklists import Blocked, read_blocklists
+from pipeline.data.linking.blocklists import Blocked, read_blocklists
 from pipeline.data.remove import Requests
 from pipeline.data.url import UrlError, canonical
 from pipeline.errors import ConfigError

@@ -12,7 +12,7 @@ from fastwarc.warc import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from pipeline.data import fetchlog
+from pipeline.data.crawl import fetchlog
 from pipeline.data.documents import Text, line_of, writing_documents
 from pipeline.data.execute import ExecuteConfig
 from pipeline.data.extract import document_id

@@ -7,13 +7,15 @@ import pytest
 from fastwarc.warc import ArchiveIterator
 
 from pipeline.config import load
-from pipeline.data import commoncrawl, fetchlog, stage
+from pipeline.data import commoncrawl, stage
 from pipeline.data.commoncrawl import CommonCrawlConfig
+from pipeline.data.crawl import fetchlog
 from pipeline.data.documents import document_files, read_documents
-from pipeline.data.pages import Page, check_sizes, read_pages
 from pipeline.data.phase import PhaseRun
+from pipeline.data.stored.pages import Page, check_sizes, read_pages
 from tests.pipeline.data import crawling
-from tests.pipeline.data.archive import (
+from tests.pipeline.data.crawling import Server, reply
+from tests.pipeline.data.small_archive import (
     INDEX,
     QUICK,
     RangeServer,
@@ -30,7 +32,6 @@ from tests.pipeline.data.archive import (
     write_links,
     write_list,
 )
-from tests.pipeline.data.crawling import Server, reply
 
 
 def test_links_are_found_over_http_and_their_records_copied_with_their_dates(tmp_path: Path, phase):

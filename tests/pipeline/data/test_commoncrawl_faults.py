@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.data import commoncrawl, commoncrawl_copy, commoncrawl_index
+from pipeline.data import commoncrawl
+from pipeline.data.archive import copying as commoncrawl_copy
+from pipeline.data.archive import index as commoncrawl_index
 from pipeline.data.commoncrawl import CommonCrawlConfig
 from pipeline.errors import ConfigError, FormatError, StageError
-from tests.pipeline.data.archive import (
+from tests.pipeline.data.small_archive import (
     INDEX,
     WARC,
     RangeServer,

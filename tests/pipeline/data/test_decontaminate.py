@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.config import dump, load
 from pipeline.data import decontaminate, spill
-from pipeline.data.bloom import Bloom
+from pipeline.data.contamination.bloom import Bloom
+from pipeline.data.contamination.heldout import HeldOut, texts_of
+from pipeline.data.contamination.overlap import told
 from pipeline.data.decontaminate import DecontaminateConfig
 from pipeline.data.documents import document_files, read_documents
-from pipeline.data.heldout import HeldOut, texts_of
-from pipeline.data.overlap import told
 from pipeline.data.words import ngram_hashes, normal_words, word_hashes
 from pipeline.errors import ConfigError, FormatError, StageError
 from tests.pipeline.data.conftest import document, write_files

@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.phases.dedup_quality import quality
-from pipeline.data import dedup, describe, near
+from pipeline.data import dedup
 from pipeline.data.dedup import DedupConfig, ParagraphConfig, SplitsConfig
 from pipeline.data.documents import document_files, read_documents
+from pipeline.data.duplicates import describe, near
 from pipeline.errors import ConfigError, FormatError, StageError
 from tests.pipeline.data.conftest import document, write_files
-from tests.pipeline.data.duplicates import build, halves
+from tests.pipeline.data.corpora import build, halves
 
 ALL_TRAIN = SplitsConfig(validation=0, test=0)
 NO_MINIMUM = ParagraphConfig(min_words_left=1)
@@ -224,7 +225,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from pipeline.data.dedup import DedupConfig
-from tests.pipeline.data.duplicates import build
+from tests.pipeline.data.corpora import build
 build(Path(sys.argv[1]), DedupConfig(), Path(sys.argv[2]))
 """
 

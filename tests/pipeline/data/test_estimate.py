@@ -72,3 +72,12 @@ def test_the_table_is_aligned_and_sums_up(tmp_path: Path) -> None:
     assert lines[-1].startswith("in all")
     end = lines[1].index("disk") + len("disk")
     assert all(line[end - 2 : end] in ("GB", "kB", "MB", "TB") for line in lines[2:-1])
+
+
+def test_a_bloom_filter_tells_its_size_before_anything_is_built(tmp_path: Path) -> None:
+    asked = configured(tmp_path, "decontaminate.bloom={}")
+
+    with_filter, without = (costs(each)["decontaminate"] for each in (asked, configured(tmp_path)))
+
+    assert "Bloom filter of" in estimate.describe(asked)
+    assert with_filter.disk > without.disk + 8 * with_filter.into.size / 6

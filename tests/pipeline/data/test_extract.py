@@ -11,11 +11,11 @@ from pipeline.data.counts import PhaseCounts
 from pipeline.data.documents import document_files, read_documents
 from pipeline.data.extract import document_id, plan_slices, self_test, tidy
 from pipeline.data.extractors.resiliparse import Config as Resiliparse
-from pipeline.data.pages import read_pages
 from pipeline.data.phase import PhaseRun
+from pipeline.data.stored.pages import read_pages
 from pipeline.errors import StageError
-from tests.pipeline.data.archive import write_archive
 from tests.pipeline.data.conftest import write_links, write_log, write_warc
+from tests.pipeline.data.small_archive import write_archive
 
 KIND = Kind("pipeline.data.extractors")
 

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.config import Kind
 from pipeline.data.extract import CPU_SECONDS, page_text, sandboxed
-from pipeline.data.pages import Page
 from pipeline.data.sandbox import LostError, Sandbox
+from pipeline.data.stored.pages import Page
 
 KIND = Kind("pipeline.data.extractors")
 SENTENCE = "The longest river crosses eleven countries before it ends in a delta, where it feeds people."

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
+from pipeline.data.crawl.fetchlog import journal_path
+from pipeline.data.crawl.share import user_agent
 from pipeline.data.fetch import FetchConfig
-from pipeline.data.fetchlog import journal_path
-from pipeline.data.share import user_agent
 from pipeline.errors import ConfigError
 from tests.pipeline.data.crawling import (
     PAGE,
@@ -191,7 +191,7 @@ def test_a_crawl_delay_is_kept_or_the_host_is_left_out(server, tmp_path, delay, 
 
 
 def test_robots_txt_is_asked_for_again_when_it_is_a_day_old(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.data.crawler._ROBOTS_SECONDS", 0.25)
+    monkeypatch.setattr("pipeline.data.crawl.crawler._ROBOTS_SECONDS", 0.25)
     server.pages |= {f"/{n}": reply() for n in range(5)}
 
     crawl(

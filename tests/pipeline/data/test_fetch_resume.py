@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.data import fetchlog
+from pipeline.data.crawl import fetchlog
+from pipeline.data.crawl.fetchlog import journal_path
+from pipeline.data.crawl.share import fetch_share
 from pipeline.data.fetch import has_retries
-from pipeline.data.fetchlog import journal_path
-from pipeline.data.share import fetch_share
 from pipeline.errors import StageError
 from pipeline.formats.lock import sole_writer
 from tests.pipeline.data.crawling import (

@@ -10,8 +10,9 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.data import karma, lines
+from pipeline.data import lines
 from pipeline.data import links as phase
+from pipeline.data.linking import karma
 from pipeline.data.links import LinksConfig
 from pipeline.errors import ConfigError
 

@@ -1,0 +1,1 @@
+"""What the `commoncrawl` phase is made of: looking links up in the index, copying records."""

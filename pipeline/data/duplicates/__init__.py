@@ -1,0 +1,1 @@
+"""What the `dedup` phase compares documents by, on disk and in parts."""

@@ -1,0 +1,1 @@
+"""What the `links` phase reads, keeps and adds up: dumps, lists, block lists, karma."""

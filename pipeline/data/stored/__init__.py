@@ -1,0 +1,1 @@
+"""From stored records to the HTML of a page: what the `extract` phase reads."""

@@ -1,0 +1,1 @@
+"""What the `wikipedia` phase reads: dumps, and the text in their markup."""
