@@ -35,7 +35,7 @@ class ByteTokenizer:
     """Byte-level BPE with GPT-2's word pattern and one special token, end of text.
 
     `ranks` maps every token's bytes to its id, ids rising in the order of merging, and `eot_id` is an id that
-    `ranks` leaves free. `merges` are the pairs that are joined, in order and printable (`"Ġt he"`), where they
+    `ranks` leaves free. `merges` are the pairs that are joined, in order and printable (`Ġt he`), where they
     are known: to find them takes a second or two. Raises ValueError when the table is not one that byte-pair
     encoding can have made.
     """
