@@ -226,15 +226,15 @@ def _byte_to_printable() -> dict[int, str]:
 
 
 _PRINTABLE = _byte_to_printable()
-_BYTE = {letter: byte for byte, letter in _PRINTABLE.items()}
+_LATIN_1 = {ord(letter): byte for byte, letter in _PRINTABLE.items()}
 
 
 def _printable(token: bytes) -> str:
-    return "".join(_PRINTABLE[byte] for byte in token)
+    return token.decode("latin-1").translate(_PRINTABLE)
 
 
 def _bytes(printable: str) -> bytes:
-    return bytes(_BYTE[letter] for letter in printable)
+    return printable.translate(_LATIN_1).encode("latin-1")
 
 
 def _write_json(path: Path, content: Any) -> None:

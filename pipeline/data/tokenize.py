@@ -120,20 +120,23 @@ class Encode:
         """Write the ids of all documents one after the other, and a table of where they end."""
         tokenizer = _loaded(self.tokenizer)
         dtype = np.dtype(dtype_for(tokenizer.vocab_size)).newbyteorder("<")
-        lengths = np.array(tokenizer.byte_lengths())
+        lengths, end = np.array(tokenizer.byte_lengths()), np.array(tokenizer.eot_id, dtype)
         rows: list[tuple[int, int, int, int]] = []
         seen = Seen()
         with (draft / "tokens").open("wb") as tokens:
             for document, ids in self._encoded(data, tokenizer):
-                tokens.write(ids.astype(dtype).tobytes())
+                tokens.write(ids.astype(dtype).data)
+                tokens.write(end.data)
                 split = SPLITS.index(document.metadata["split"])
-                rows.append((int(document.id[:16], 16), int(document.id[16:], 16), split, len(ids)))
-                seen.count(document, len(ids), int(lengths[ids].sum()))
+                rows.append((int(document.id[:16], 16), int(document.id[16:], 16), split, len(ids) + 1))
+                is_whole = self.span_tokens is None
+                text_bytes = len(document.text.encode()) if is_whole else int(lengths[ids].sum())
+                seen.count(document, len(ids) + 1, text_bytes)
         np.save(draft / "documents.npy", np.array(rows, dtype=np.uint64).reshape(len(rows), 4))
         write_json(draft / "seen.json", seen.to_json())
 
     def _encoded(self, data: Iterable[Any], tokenizer: Tokenizer) -> Iterator[tuple[Any, Ids]]:
-        """Yield the documents with their ids, of which the last is the end of text."""
+        """Yield the documents with their ids, less the end of text that follows each."""
         for document in data:
             text_ids = tokenizer.encode_array(document.text)
             tokens = len(text_ids) + 1
@@ -143,7 +146,7 @@ class Encode:
                 self.output.drop(document, "shorter-than-a-span")
                 continue
             self.output.documents_out += 1
-            yield document, np.append(text_ids[: kept - 1], np.uint32(tokenizer.eot_id))
+            yield document, text_ids[: kept - 1]
 
 
 @functools.lru_cache(maxsize=1)  # one process encodes many files
