@@ -75,7 +75,7 @@ def _framing(path: Path, data: mmap.mmap) -> Framing:
             return frames
     raise FormatError(
         f"{path}: not a WARC file, neither plain nor compressed by gzip (begins with {data[:12]!r}); "
-        "`warcio recompress` converts other forms"
+        "leave it out of the paths, or convert it with `warcio recompress`"
     )
 
 
