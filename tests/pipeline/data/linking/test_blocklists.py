@@ -8,7 +8,7 @@ from pipeline.data.linking import blocklists
 from pipeline.data.linking.blocklists import Blocked, BlockList, read_blocklists
 from pipeline.errors import ConfigError
 
-DEFAULT = Path(__file__).parents[3] / "configs" / "data" / "blocklists" / "default.yaml"
+DEFAULT = Path(__file__).parents[4] / "configs" / "data" / "blocklists" / "default.yaml"
 
 
 @pytest.mark.parametrize(
