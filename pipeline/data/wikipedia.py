@@ -24,14 +24,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 import yaml
-from pydantic import field_validator
 
 from pipeline.config import Schema, identity, validate
 from pipeline.data.counts import PhaseCounts
 from pipeline.data.documents import ReadDocuments, TaskOutput, WriteDocuments, document_files, merged_counts
 from pipeline.data.duplicates.describe import paragraphs_of
 from pipeline.data.inputs import all_matching, matching
-from pipeline.data.linking.blocklists import Blocked, BlockList
+from pipeline.data.linking.blocklists import Blocked, BlockList, Pattern
 from pipeline.data.ngrams import Ngrams, members
 from pipeline.data.phase import PhaseRun
 from pipeline.data.spill import by_part, distinct, parts_of, spilling
@@ -51,17 +50,7 @@ class WikipediaList(Schema):
     sources: list[str] = identity([], description="where the names come from")
     domains: list[str] = identity([], description="Wikipedia's own host names; each covers its subdomains")
     mirrors: list[str] = identity([], description="host names of sites that republish it")
-    marks: list[str] = identity([], description="regular expressions that only copies contain")
-
-    @field_validator("marks")
-    @classmethod
-    def _compile(cls, marks: list[str]) -> list[str]:
-        for mark in marks:
-            try:
-                re.compile(mark)
-            except re.error as fault:
-                raise ValueError(f"{mark!r} is not a regular expression: {fault}") from None
-        return marks
+    marks: list[Pattern] = identity([], description="regular expressions that only copies contain")
 
 
 class TextConfig(Schema):

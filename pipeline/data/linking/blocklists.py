@@ -7,9 +7,10 @@ and `patterns` (regular expressions searched in the canonical URL); see `configs
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from pipeline.config import Schema, identity, validate
 from pipeline.errors import ConfigError
@@ -17,22 +18,23 @@ from pipeline.errors import ConfigError
 _REMEMBERED = 1 << 16  # hosts
 
 
+def _compiling(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as fault:
+        raise ValueError(f"{pattern!r} is not a regular expression: {fault}") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiling)]
+
+
 class BlockList(Schema):
     """The content of one block list file."""
 
     domains: list[str] = identity([], description="host names; each covers its subdomains")
     extensions: list[str] = identity([], description="file types without the dot")
-    patterns: list[str] = identity([], description="regular expressions searched in the canonical URL")
-
-    @field_validator("patterns")
-    @classmethod
-    def _compile(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as fault:
-                raise ValueError(f"{pattern!r} is not a regular expression: {fault}") from None
-        return patterns
+    patterns: list[Pattern] = identity([], description="regular expressions searched in the canonical URL")
 
 
 class Blocked:
