@@ -168,12 +168,13 @@ def test_a_busy_server_is_asked_one_by_one_until_it_is_well(tmp_path: Path, phas
     write_links(tmp_path, [each["url"] for each in many(20)])
 
     with RangeServer(tmp_path / "cc", busy) as server:
-        counts = over(server, phase, connections=8, attempts=20, spacing_seconds=0.1)
+        counts = over(server, phase, connections=8, attempts=20, spacing_seconds=0.4)
 
     assert counts.extra["served"] == 20
-    # The first eight were under way together; each of the next ones waited for its turn, at least so long.
+    # The first eight were under way together; each of the next ones waited for its turn. The server sees them
+    # a little nearer or further apart than they were sent; without a turn they would come all at once.
     pauses = [later - earlier for earlier, later in zip(times[7:10], times[8:11], strict=True)]
-    assert min(pauses) > 0.09
+    assert min(pauses) > 0.2
 
 
 def test_a_server_is_left_alone_as_long_as_it_asks_for(tmp_path: Path, phase):
