@@ -1,6 +1,8 @@
 """What a started process knows about itself: torchrun's variables, or the values of a lone process."""
 
 import os
+import re
+import socket
 
 
 def rank() -> int:
@@ -18,9 +20,27 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def local_world_size() -> int:
+    """Return how many processes of the job this node has."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def restart_count() -> int:
     """Return how often torchrun has restarted the job."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def node_rank() -> int | None:
+    """Return the number that the environment gives this node, in NODE_RANK."""
+    number = os.environ.get("NODE_RANK", "")
+    return int(number) if number.isdigit() else None
+
+
+def node_name() -> str:
+    """Return this node's name, fit for a file's: its host name, and its number where it has one."""
+    number = node_rank()
+    name = socket.gethostname() if number is None else f"{socket.gethostname()}-{number}"
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def available_cpus() -> int:

@@ -1,18 +1,21 @@
 """What a job is, and what a launcher does with it."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+JOB = "LOGLINEAR_JOB"  # holds the folder in which a job's processes leave word, see `launch.rank`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One `loglinear` command to run somewhere.
 
-    `argv` are the words after `loglinear`; output goes to `directory/logs/NAME.log`; `environment` is laid
-    over the launcher's own.
+    `argv` are the words after `loglinear`; `environment` is laid over the launcher's own. `node` is the name
+    of this node where the same command is run on each of several, and empty where one command starts all.
     """
 
     name: str
@@ -20,20 +23,37 @@ class Job:
     directory: Path
     processes: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
 
     def __post_init__(self) -> None:
         if self.processes < 1:
             raise ValueError(f"processes ({self.processes}) must be at least 1")
 
     @property
+    def folder(self) -> Path:
+        """Where the job's processes leave their logs and how they ended; the same on all nodes."""
+        return self.directory / "logs" / self.name
+
+    @property
     def log(self) -> Path:
-        """Where the job's output goes."""
-        return self.directory / "logs" / f"{self.name}.log"
+        """Where the output of the launcher goes, and with `local` that of the job; no two nodes share it."""
+        return self.directory / "logs" / f"{self.name}{f'.{self.node}' if self.node else ''}.log"
 
     @property
     def command(self) -> tuple[str, ...]:
         """The command of one process, with this interpreter."""
         return (sys.executable, "-m", "pipeline", *self.argv)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What every launcher sets, and over it the job's own environment.
+
+        torch's lock on a folder of compiled extensions is a file that a killed build leaves behind, and
+        waiting for it has no end: each job has its own folder, and `launch.rank` removes what is left there.
+        """
+        folder = Path(os.path.abspath(self.folder))  # noqa: PTH100 - `resolve` would read the disk
+        own = {JOB: str(folder), "TORCH_EXTENSIONS_DIR": str(folder / "extensions")}
+        return {**own, **self.environment}
 
 
 class Submission(Protocol):
@@ -48,14 +68,28 @@ class Submission(Protocol):
         """Return the exit code once the job has ended."""
 
     def stop(self) -> None:
-        """Ask the job to checkpoint and end."""
+        """Ask the job to checkpoint and end, and end it if it does not."""
+
+
+class Followed(Submission, Protocol):
+    """A started job whose output can be read while it runs."""
+
+    output: Path
+
+    def ask(self) -> None:
+        """Ask the job to checkpoint and end, and return at once."""
 
 
 class Launcher(Protocol):
     """Somewhere to run a job."""
 
+    processes: int
+    """How many processes a job becomes, on all nodes together, unless it says more than one."""
+    on_each_node: bool
+    """Whether the same command is run on each node by hand (or by a cluster), each starting its own part."""
+
     def script(self, job: Job) -> str:
         """Return what would run, as a shell script; pure."""
 
-    def submit(self, job: Job) -> Submission:
+    def submit(self, job: Job) -> Followed:
         """Start the job."""

@@ -1,5 +1,6 @@
 """A job as a child process of this one, its output in a file; it ends when this one does."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,9 +15,14 @@ LAUNCHER = "LOGLINEAR_LAUNCHER"  # holds the id of the process that a job was st
 
 
 class Process:
-    """A started child; the contract is `launch.launcher.Submission`."""
+    """A started child; the contract is `launch.launcher.Followed`.
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]):
+    It has a session of its own: Ctrl-C reaches this process alone, which then asks the child once.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str], grace: float = STOP_SECONDS
+    ):
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._child = subprocess.Popen(
@@ -25,8 +31,11 @@ class Process:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ends_with_this_process(), **environment},
+                start_new_session=True,
             )
         self.id = str(self._child.pid)
+        self.output = log
+        self._grace = grace
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the child runs."""
@@ -36,14 +45,20 @@ class Process:
         """Return the exit code once the child has ended."""
         return self._child.wait()
 
-    def stop(self) -> None:
-        """Ask the child to checkpoint and end; kill it if it has not within a minute."""
+    def ask(self) -> None:
+        """Ask the child to checkpoint and end."""
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Ask the child to checkpoint and end; kill it, and its session, if it has not within its grace."""
+        if self._child.poll() is None:
+            self.ask()
             try:
-                self._child.wait(STOP_SECONDS)
+                self._child.wait(self._grace)
             except subprocess.TimeoutExpired:
-                self._child.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._child.pid, signal.SIGKILL)
                 self._child.wait()
 
 
@@ -68,12 +83,12 @@ def end_with(process: int) -> None:
 
 
 def _watch(process: int) -> None:
-    while _is_alive(process):
+    while is_alive(process):
         time.sleep(POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     """Tell whether a process runs; one that has ended but was not waited for does not."""
     try:
         os.kill(process, 0)

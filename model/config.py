@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 # What a paper states and what its code does differ; see `GPTConfig.position_std`.
 POSITION_STD_RELEASED = 0.01
 
+Architecture = Literal["gpt2", "gpt1"]
+FAMILIES: MappingProxyType[Architecture, str] = MappingProxyType({"gpt2": "GPT-2", "gpt1": "GPT-1"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
-    """A GPT-2: pre-norm blocks, learned positions, tanh GELU, output head tied to the token embedding.
+    """A GPT: learned positions, tanh GELU, output head tied to the token embedding.
 
-    `label` is the paper's name for the size, kept because the paper's counts were wrong (117M has
-    124,439,808).
+    `architecture` gpt2 (Radford et al., 2019) has each norm before its layer, one more at the end, and scaled
+    first weights of the projections into the residual stream. gpt1 (Radford et al., 2018) has each norm after
+    the sum with its layer and none at the end, and drops out the embedding matrices themselves, so that the
+    tied head loses the same entries. `label` is the paper's name for the size, kept because GPT-2's paper
+    counted wrongly (its 117M has 124,439,808; GPT-1's has 116,534,784).
     """
 
+    architecture: Architecture = "gpt2"
     n_layer: int
     n_head: int
     n_embd: int
@@ -26,11 +33,14 @@ class GPTConfig:
     vocab_size: int = 50257
     dropout: float = 0.0
     position_std: float = POSITION_STD_RELEASED
-    """Standard deviation of the position embedding at the start: 0.01 in OpenAI's released code (the paper is
-    silent); reproductions (nanoGPT, llm.c) use 0.02."""
+    """Standard deviation of the position embedding at the start: 0.01 in GPT-2's released code (the paper is
+    silent), 0.02 in GPT-1's paper and code; reproductions of GPT-2 (nanoGPT, llm.c) use 0.02."""
     label: str = ""
 
     def __post_init__(self) -> None:
+        if self.architecture not in get_args(Architecture):
+            known = ", ".join(get_args(Architecture))
+            raise ValueError(f"architecture is {self.architecture!r}, but must be one of {known}")
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
@@ -51,10 +61,10 @@ def parameters_non_embedding(config: GPTConfig) -> int:
     """Return the parameters of the blocks and the final norm, the N of Kaplan et al. (2020) with biases and
     norms.
 
-    A block has two norms (4·d), attention (4·d² + 4·d) and the MLP (8·d² + 5·d); the final norm has 2·d.
+    A block has two norms (4·d), attention (4·d² + 4·d) and the MLP (8·d² + 5·d); GPT-2's final norm has 2·d.
     """
     d = config.n_embd
-    return config.n_layer * (12 * d * d + 13 * d) + 2 * d
+    return config.n_layer * (12 * d * d + 13 * d) + (2 * d if config.architecture == "gpt2" else 0)
 
 
 def parameters_in_products(config: GPTConfig) -> int:
@@ -106,8 +116,9 @@ def training_state_bytes(config: GPTConfig) -> int:
 
 
 def describe(config: GPTConfig) -> str:
-    """Return both names of a size and its shape: `117M (124,439,808 parameters; 12 layers, …)`."""
+    """Return both names of a size and its shape: `GPT-2 117M (124,439,808 parameters; 12 layers, …)`."""
     count = f"{parameters(config):,} parameters"
     shape = f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, context {config.n_ctx:,}"
     shape = f"{shape}, vocabulary {config.vocab_size:,}"
-    return f"{config.label} ({count}; {shape})" if config.label else f"{count} ({shape})"
+    name = f"{FAMILIES[config.architecture]} {config.label}".rstrip()
+    return f"{name} ({count}; {shape})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,10 @@ class Sampling:
 
 GREEDY = Sampling(temperature=0.0)
 
+Ended = Callable[[int, int], bool]
+"""Whether the reply to a prompt, by its number, is over with an id just drawn for it: asked once for each id,
+in order, so that what decides may keep count. For what ids alone cannot tell, as a stop string does."""
+
 
 def generate(
     model: GPT,
@@ -45,8 +49,11 @@ def generate(
     sampling: Sampling = GREEDY,
     generators: Sequence[torch.Generator] | None = None,
     stop_ids: Collection[int] = (),
+    ended: Ended | None = None,
 ) -> list[list[int]]:
-    """Return the ids after each prompt, at most `max_new_tokens` and without the stop id that ended them."""
+    """Return the ids after each prompt, at most `max_new_tokens` and without the stop id that ended them, but
+    with the id for which `ended` was true.
+    """
     replies: list[list[int]] = [[] for _ in prompts]
     for step in stream(
         model,
@@ -55,6 +62,7 @@ def generate(
         sampling=sampling,
         generators=generators,
         stop_ids=stop_ids,
+        ended=ended,
     ):
         for reply, new in zip(replies, step, strict=True):
             reply.extend([] if new is None else [new])
@@ -70,9 +78,10 @@ def stream(
     sampling: Sampling = GREEDY,
     generators: Sequence[torch.Generator] | None = None,
     stop_ids: Collection[int] = (),
+    ended: Ended | None = None,
 ) -> Iterator[list[int | None]]:
-    """Yield the next id of every prompt, None for those that have met a stop id, until all have or the count
-    is full.
+    """Yield the next id of every prompt, None for those whose reply is over, until all are or the count is
+    full.
 
     Each prompt has a generator of its own, on the CPU, so that what is drawn for it does not depend on its
     neighbours in the batch. Raises ValueError for an empty prompt, for one too long for the context, or for a
@@ -86,12 +95,14 @@ def stream(
     for count in range(1, max_new_tokens + 1):
         logits = F.linear(states, model.wte.weight).float()  # (B, V)
         uniform = torch.stack([torch.rand((), generator=draw) for draw in draws])
-        chosen = _choose(logits, sampling, uniform.to(logits.device))
+        chosen = choose(logits, sampling, uniform.to(logits.device))
         ids = chosen.tolist()
-        running = [on and new not in stop_ids for on, new in zip(running, ids, strict=True)]
+        given = [new if on and new not in stop_ids else None for on, new in zip(running, ids, strict=True)]
+        running = [new is not None and not (ended and ended(row, new)) for row, new in enumerate(given)]
+        if any(new is not None for new in given):
+            yield given
         if not any(running):
             return
-        yield [new if on else None for on, new in zip(running, ids, strict=True)]
         if count < max_new_tokens:
             states = batch.read(chosen)
 
@@ -145,7 +156,7 @@ class _Batch:
         return self._model.hidden(ids.unsqueeze(1), filled - self._padding, mask, self._cache)[:, -1]
 
 
-def _choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
+def choose(logits: Tensor, sampling: Sampling, uniform: Tensor) -> Tensor:
     """Return an id (B,) for each row of logits (B, V): the likeliest, or the one at a uniform draw (B,)."""
     if sampling.temperature == 0:
         return logits.argmax(-1)

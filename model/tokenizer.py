@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from model.tokenizer_bytes import from_hugging_face, gpt2, train
+from model.tokenizer_bytes import GPT2_SHA256, from_hugging_face, from_openai, gpt2, train
 
 __all__ = ["Tokenizer", "gpt2", "load", "train"]
 
@@ -52,8 +52,8 @@ class Tokenizer(Protocol):
 
 
 def load(directory_or_name: str | Path) -> Tokenizer:
-    """Return the tokenizer called `gpt2`, or the one saved in a directory (ours, any byte-level GPT-2 one, or
-    GPT-1's).
+    """Return the tokenizer called `gpt2`, or the one saved in a directory (ours, any byte-level GPT-2 one,
+    GPT-1's; in Hugging Face's files, or those that OpenAI released).
 
     Raises FileNotFoundError if there is none, ValueError naming the file if it is of another kind.
     """
@@ -62,9 +62,7 @@ def load(directory_or_name: str | Path) -> Tokenizer:
     directory = Path(directory_or_name)
     path = directory / "tokenizer.json"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{directory}: no tokenizer.json here; give a folder that holds one, or the name gpt2"
-        )
+        return _released(directory)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["model"].get("end_of_word_suffix"):
@@ -76,6 +74,19 @@ def load(directory_or_name: str | Path) -> Tokenizer:
         raise ValueError(f"{path}: not a BPE tokenizer that we know ({error!r})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _released(directory: Path) -> Tokenizer:
+    """Return the tokenizer of the two files that OpenAI's releases of GPT-1 and GPT-2 have."""
+    if all((directory / name).is_file() for name in GPT2_SHA256):
+        return from_openai(directory)
+    if (directory / "encoder_bpe_40000.json").is_file():
+        from model.tokenizer_gpt1 import gpt1
+
+        return gpt1(directory)
+    raise FileNotFoundError(
+        f"{directory}: no tokenizer.json here; give a folder that holds one, or the name gpt2"
+    )
 
 
 def _saved_name(directory: Path) -> str:

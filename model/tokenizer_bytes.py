@@ -155,6 +155,23 @@ def gpt2() -> ByteTokenizer:
     return ByteTokenizer("gpt2", ranks, encoding.eot_token)
 
 
+def from_openai(directory: Path) -> ByteTokenizer:
+    """Return the tokenizer of a folder with `encoder.json` and `vocab.bpe`, as OpenAI released GPT-2's.
+
+    Its name is `gpt2` if they are the published ones. Raises ValueError naming the folder if they are of
+    another kind.
+    """
+    content = {name: (directory / name).read_bytes() for name in GPT2_SHA256}
+    published = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()} == GPT2_SHA256
+    name = "gpt2" if published else directory.resolve().name
+    try:
+        merges = content["vocab.bpe"].decode().split("\n")[1:-1]  # the first line is the version
+        return _from_vocabulary(name, json.loads(content["encoder.json"]), merges)
+    except (ValueError, KeyError) as fault:
+        files = " and ".join(GPT2_SHA256)
+        raise ValueError(f"{directory}: {files} are no tokenizer of GPT-2's kind ({fault!r})") from None
+
+
 def from_hugging_face(name: str, content: Mapping[str, Any]) -> ByteTokenizer:
     """Return the tokenizer of a `tokenizer.json`; ValueError if it would encode otherwise than this class."""
     _check_kind(content)

@@ -1,5 +1,5 @@
-"""GPT-2's network, with the published parameter names: wte wpe h ln_1 attn.c_attn attn.c_proj ln_2 mlp.c_fc
-ln_f.
+"""The networks of GPT-1 and GPT-2, with GPT-2's published parameter names: wte wpe h ln_1 attn.c_attn
+attn.c_proj ln_2 mlp.c_fc ln_f.
 
 Letters in shapes: B sequences, T positions, C = n_embd, H heads, D = C / H, V ids. Matrices are (out, in), as
 torch has them; `weights` turns them for the published layout, which is (in, out).
@@ -14,7 +14,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
+from torch.utils.checkpoint import checkpoint
 
+from model.attention import Mask, attend, document_mask
 from model.config import GPTConfig
 from model.heads import next_token_loss, token_losses
 
@@ -23,11 +25,14 @@ WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
 
 
 class GPT(nn.Module):
-    """A GPT-2: pre-norm blocks, learned positions, an output head tied to the token embedding.
+    """A GPT-1 or GPT-2, as `config.architecture` says.
 
     Initialised from torch's global generator, so `torch.manual_seed` beforehand decides the weights; with
     `initialised` false they are whatever the memory held, for those who load weights next.
     """
+
+    checkpoint_activations = False
+    """Whether training computes each block again in the backward pass instead of keeping its activations."""
 
     def __init__(self, config: GPTConfig, initialised: bool = True):
         super().__init__()
@@ -35,17 +40,24 @@ class GPT(nn.Module):
         self.wte = Embedding(config.vocab_size, config.n_embd)
         self.wpe = Embedding(config.n_ctx, config.n_embd)
         self.drop = nn.Dropout(config.dropout)
-        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
+        block = PreNormBlock if config.architecture == "gpt2" else PostNormBlock
+        self.h = nn.ModuleList(block(config) for _ in range(config.n_layer))
+        if config.architecture == "gpt2":
+            self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
         if initialised:
             self.initialise()
 
-    def forward(self, ids: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Return logits (B, T, V); with targets (B, T), the loss in nats summed over those not -100."""
-        hidden = self.hidden(ids)
+    def forward(self, ids: Tensor, targets: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
+        """Return logits (B, T, V); with targets (B, T), the loss in nats summed over those not -100.
+
+        `documents` (B, T) numbers the document of each position, and attention then stays inside a document.
+        """
+        mask = None if documents is None else document_mask(documents, self._attention_dropout())
+        tokens, positions = self._matrices()
+        hidden = self._states(ids, tokens, positions, mask=mask)
         if targets is None:
-            return F.linear(hidden, self.wte.weight)
-        return next_token_loss(hidden, self.wte.weight, targets)
+            return F.linear(hidden, tokens)
+        return next_token_loss(hidden, tokens, targets)
 
     @torch.no_grad()
     def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
@@ -59,30 +71,61 @@ class GPT(nn.Module):
         mask: Tensor | None = None,
         cache: Sequence[LayerCache] | None = None,
     ) -> Tensor:
-        """Return the final normed states (B, T, C) of ids (B, T).
+        """Return the states (B, T, C) of ids (B, T) that the head takes to logits.
 
         Without a cache, positions are 0 to T - 1 and attention is causal. With one, `ids` follow what it
         holds and it grows by them; `positions` (B, T) and `mask` (B, 1, T, S), True where one of T may look
         at one of all S, then say what is where (no mask: every id sees everything held, which is right for
         one new id).
         """
+        return self._states(ids, *self._matrices(), positions, mask, cache)
+
+    def _states(
+        self,
+        ids: Tensor,
+        token_matrix: Tensor,
+        position_matrix: Tensor,
+        positions: Tensor | None = None,
+        mask: Mask | None = None,
+        cache: Sequence[LayerCache] | None = None,
+    ) -> Tensor:
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)
-        x = self.drop(self.wte(ids) + self.wpe(positions))  # (B, T, C)
+        x = F.embedding(ids, token_matrix) + F.embedding(positions, position_matrix)  # (B, T, C)
+        if self.config.architecture == "gpt2":
+            x = self.drop(x)
+        again = self.checkpoint_activations and self.training
         for index, block in enumerate(self.h):
-            x = block(x, mask, cache[index]) if cache else block(x)
-        final: Tensor = self.ln_f(x)
-        return final
+            if again:
+                x = cast(Tensor, checkpoint(block, x, mask, use_reentrant=False))
+            else:
+                x = block(x, mask, cache[index] if cache else None)
+        return cast(Tensor, self.ln_f(x)) if self.config.architecture == "gpt2" else x
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """Return the matrices of tokens (V, C) and positions (n_ctx, C).
+
+        GPT-1 keeps both in one matrix and drops out its entries, for the embedding and the tied head alike
+        (released code, train.py: `we = dropout(we, embd_pdrop, train)`).
+        """
+        if self.config.architecture == "gpt1" and self.training:
+            return self.drop(self.wte.weight), self.drop(self.wpe.weight)
+        return self.wte.weight, self.wpe.weight
+
+    def _attention_dropout(self) -> float:
+        return self.config.dropout if self.training else 0.0
 
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw every parameter anew, in the order of their names' definition.
 
-        Matrices N(0, 0.02), positions N(0, `position_std`), biases 0, norms 1 as released; projections back
-        into the residual stream are scaled by 1/sqrt(N), N = 2 · n_layer such projections (the paper, section
-        2.3).
+        Matrices N(0, 0.02), positions N(0, `position_std`), biases 0, norms 1 as released. In GPT-2,
+        projections back into the residual stream are scaled by 1/sqrt(N), N = 2 · n_layer such projections
+        (the paper, section 2.3); in GPT-1 "a simple weight initialization of N(0, 0.02) was sufficient" (the
+        paper, section 4.1).
         """
-        residual_std = WEIGHT_STD / math.sqrt(2 * self.config.n_layer)
+        scaled = self.config.architecture == "gpt2"
+        residual_std = WEIGHT_STD / math.sqrt(2 * self.config.n_layer) if scaled else WEIGHT_STD
         for name, parameter in self.named_parameters():
             if name == "wpe.weight":
                 parameter.normal_(std=self.config.position_std)
@@ -95,7 +138,7 @@ class GPT(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each behind a norm and added to the residual stream."""
+    """The parts of a block; where the norms stand is the architecture's."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -104,10 +147,23 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+
+class PreNormBlock(Block):
+    """GPT-2's: attention, then the MLP, each behind a norm and added to the residual stream."""
+
+    def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         """Return the residual stream (B, T, C) after this block."""
         x = x + self.attn(self.ln_1(x), mask, cache)
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
+
+
+class PostNormBlock(Block):
+    """GPT-1's: attention, then the MLP, each added to its input and the sum normed."""
+
+    def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
+        """Return the normed states (B, T, C) after this block."""
+        x = self.ln_1(x + self.attn(x, mask, cache))
+        return cast(Tensor, self.ln_2(x + self.mlp(x)))
 
 
 class Attention(nn.Module):
@@ -121,7 +177,7 @@ class Attention(nn.Module):
         self.dropout = config.dropout
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         """Return what each position gathers from those before it (B, T, C)."""
         B, T, C = x.shape
         q, k, v = (
@@ -130,9 +186,7 @@ class Attention(nn.Module):
         )
         if cache is not None:
             k, v = cache.extend(k, v)  # (B, H, S, D)
-        y = F.scaled_dot_product_attention(
-            q, k, v, mask, dropout_p=self.dropout if self.training else 0.0, is_causal=cache is None
-        )
+        y = attend(q, k, v, mask, self.dropout if self.training else 0.0, causal=cache is None)
         projected: Tensor = self.drop(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
         return projected
 

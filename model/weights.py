@@ -1,7 +1,8 @@
-"""Weights on disk in Hugging Face's `gpt2` layout, and the mapping between its names and ours.
+"""Weights on disk in Hugging Face's layouts `gpt2` and `openai-gpt`, and read from OpenAI's own releases too.
 
-The names are the published ones; what differs is that the layout stores the matrices of a block as (in, out),
-may prefix every name with `transformer.`, may repeat the tied head, and may hold the causal mask as a buffer.
+The names are GPT-2's published ones; what differs is that these layouts store the matrices of a block as (in,
+out), may prefix every name with `transformer.`, may repeat the tied head, and may hold the causal mask as a
+buffer; `openai-gpt` has other names for the two embeddings.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,120 +19,108 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.config import POSITION_STD_RELEASED, GPTConfig
+from model import weights_openai
+from model.config import Architecture, GPTConfig
 from model.tokenizer import Tokenizer
-from model.transformer import GPT, LAYER_NORM_EPS, WEIGHT_STD
+from model.transformer import GPT
+from model.weights_config import config_content
+from model.weights_config import read_config as read_hugging_face_config
 
 _TRANSPOSED = re.compile(r"\.(c_attn|c_proj|c_fc)\.weight$")
-_BUFFER = re.compile(r"\.attn\.(bias|masked_bias)$")
-
-# What a config.json may say and our network cannot do otherwise; absent keys mean these values.
-_FIXED = {
-    "model_type": "gpt2",
-    "activation_function": "gelu_new",
-    "layer_norm_epsilon": LAYER_NORM_EPS,
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "reorder_and_upcast_attn": False,
-    "add_cross_attention": False,
-    "tie_word_embeddings": True,
-}
-_SHAPE = {
-    "n_layer": "n_layer",
-    "n_head": "n_head",
-    "n_embd": "n_embd",
-    "n_positions": "n_ctx",
-    "vocab_size": "vocab_size",
-}
+_BUFFER = re.compile(r"(\.attn\.(bias|masked_bias)|^(transformer\.)?position_ids)$")
+_GPT1_NAMES = {"wte.weight": "tokens_embed.weight", "wpe.weight": "positions_embed.weight"}
+_GPT1_NAMES_BACK = {theirs: ours for ours, theirs in _GPT1_NAMES.items()}
+_HEAD = "lm_head.weight"
 
 
 def save_model(
     directory: Path, state: Mapping[str, Tensor], config: GPTConfig, tokenizer: Tokenizer | None = None
 ) -> None:
-    """Write a folder that transformers, vLLM and lm-eval read: configuration, weights, tokenizer."""
+    """Write a folder that transformers, vLLM and lm-eval read: configuration, weights, tokenizer.
+
+    Without a tokenizer the end of a text is taken to be the last id, as GPT-2 has it, or the first
+    (`model.tokenizer_gpt1`).
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    eot_id = tokenizer.eot_id if tokenizer else config.vocab_size - 1
+    usual_eot_id = config.vocab_size - 1 if config.architecture == "gpt2" else 0
+    eot_id = tokenizer.eot_id if tokenizer else usual_eot_id
     dtype = str(state["wte.weight"].dtype).removeprefix("torch.")
-    _write_json(directory / "config.json", _hugging_face_config(config, eot_id, dtype))
+    _write_json(directory / "config.json", config_content(config, eot_id, dtype))
     _write_json(directory / "generation_config.json", {"bos_token_id": eot_id, "eos_token_id": eot_id})
-    save_file(to_hugging_face(state), directory / "model.safetensors", metadata={"format": "pt"})
+    tensors = to_hugging_face(state, config.architecture)
+    weights = directory / "model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod((directory / "config.json").stat().st_mode)  # safetensors lets nobody else read its files
     if tokenizer:
         tokenizer.save(directory)
 
 
-def load_model(directory: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
-    """Return the shape and the weights, in our names and on the CPU, of a folder in Hugging Face's gpt2
-    layout.
+def load_model(directory: Path, vocab_size: int | None = None) -> tuple[GPTConfig, dict[str, Tensor]]:
+    """Return the shape and the weights, in our names and on the CPU, of a folder.
 
-    Raises FileNotFoundError for a missing file, ValueError naming the file for what is not a GPT-2 or not
+    It may be in Hugging Face's layouts, or in those of OpenAI's releases. Rows of the embedding past the
+    vocabulary are padding, for speed, and are cut. The vocabulary is the configuration's, or has `vocab_size`
+    ids: those of a tokenizer that knows fewer than a padded configuration says.
+
+    Raises FileNotFoundError for a missing file, ValueError naming the file for what is not a GPT or not
     whole.
     """
-    config = read_config(directory)
-    state = from_hugging_face(_read_tensors(directory))
-    shapes = GPT(config, initialised=False).state_dict()  # memory that is never touched
-    expected = {name: tensor.shape for name, tensor in shapes.items()}
-    found = {name: tensor.shape for name, tensor in state.items()}
-    if expected != found:
-        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        example = f"{wrong[0]} is {found.get(wrong[0])}, should be {expected.get(wrong[0])}"
-        raise ValueError(f"{directory}: {len(wrong)} tensors do not fit config.json; {example}")
+    config, tensors = _read(directory)
+    if vocab_size is not None and vocab_size != config.vocab_size:
+        if vocab_size > config.vocab_size:
+            raise ValueError(
+                f"{directory}: a vocabulary of {config.vocab_size:,} ids, but the tokenizer has "
+                f"{vocab_size:,}; give these weights their own tokenizer"
+            )
+        config = replace(config, vocab_size=vocab_size)
+    try:
+        state = from_hugging_face(_without_padding(tensors, config.vocab_size))
+    except ValueError as fault:
+        raise ValueError(f"{directory}: {fault}") from None
+    _check_shapes(directory, state, config)
     return config, state
 
 
 def load_network(
-    directory: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    directory: Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    vocab_size: int | None = None,
 ) -> GPT:
-    """Return the model of a folder, ready for inference; its weights are not initialised first."""
-    config, state = load_model(directory)
+    """Return the model of a folder, ready for inference; its weights are not initialised first.
+
+    `vocab_size` and errors are those of `load_model`.
+    """
+    config, state = load_model(directory, vocab_size)
     model = GPT(config, initialised=False)
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in state.items()}, assign=True)
     return model.eval()
 
 
 def read_config(directory: Path) -> GPTConfig:
-    """Return the shape in a folder's config.json; raises as `load_model`."""
-    path = directory / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{directory}: no config.json here; give a folder in Hugging Face's gpt2 layout"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        odd = [
-            f"{key} is {content[key]!r}, not {value!r}"
-            for key, value in _FIXED.items()
-            if content.get(key, value) != value
-        ]
-        if odd or content.get("n_inner") not in (None, 4 * content["n_embd"]):
-            raise ValueError(f"not GPT-2's network: {'; '.join(odd) or 'n_inner is not 4 * n_embd'}")
-        shape = {ours: int(content[theirs]) for theirs, ours in _SHAPE.items()}
-        rates = {float(content.get(key, 0.1)) for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop")}
-        ours = content.get("loglinear", {})
-        return GPTConfig(
-            **shape,
-            dropout=max(rates),
-            position_std=ours.get("position_std", POSITION_STD_RELEASED),
-            label=ours.get("label", ""),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    """Return the shape of a folder's model without reading its weights; raises as `load_model`."""
+    if weights_openai.architecture_of(directory):
+        return weights_openai.read_config(directory)
+    return read_hugging_face_config(directory)
 
 
-def to_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_hugging_face(state: Mapping[str, Tensor], architecture: Architecture = "gpt2") -> dict[str, Tensor]:
     """Return the same weights in the published layout."""
-    return {name: _turn(name, tensor).contiguous() for name, tensor in state.items()}
+    names = _GPT1_NAMES if architecture == "gpt1" else {}
+    return {names.get(name, name): _turn(name, tensor).contiguous() for name, tensor in state.items()}
 
 
 def from_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return our state of tensors in the published layout; ValueError if the head is not the embedding."""
+    """Return our state of tensors in a published layout; ValueError if the head is not the embedding."""
     plain = {
-        name.removeprefix("transformer."): tensor
+        _GPT1_NAMES_BACK.get(bare := name.removeprefix("transformer."), bare): tensor
         for name, tensor in tensors.items()
         if not _BUFFER.search(name)
     }
-    head = plain.pop("lm_head.weight", None)
-    if head is not None and not torch.equal(head, plain["wte.weight"]):
-        raise ValueError("the output head differs from the token embedding, but GPT-2 ties them")
+    head = plain.pop(_HEAD, None)
+    # Of two names for one matrix, some writers keep only the head's.
+    if head is not None and not torch.equal(head, plain.setdefault("wte.weight", head)):
+        raise ValueError("the output head differs from the token embedding, but these networks tie them")
     return {name: _turn(name, tensor).contiguous() for name, tensor in plain.items()}
 
 
@@ -138,11 +128,40 @@ def _turn(name: str, tensor: Tensor) -> Tensor:
     return tensor.t() if _TRANSPOSED.search(name) else tensor
 
 
+def _read(directory: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
+    """Return the shape and the tensors, as they are published, of a folder in any layout known."""
+    if weights_openai.architecture_of(directory):
+        config, arrays = weights_openai.read(directory)
+        return config, {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return read_hugging_face_config(directory), _read_tensors(directory)
+
+
+def _without_padding(tensors: Mapping[str, Tensor], vocab_size: int) -> dict[str, Tensor]:
+    """Return the tensors, of the matrices of tokens only the rows of a vocabulary."""
+    padded = ("wte.weight", _GPT1_NAMES["wte.weight"], _HEAD)
+    return {
+        # A copy of the rows kept, so that the padding does not stay in memory with them.
+        name: tensor[:vocab_size].clone() if name.endswith(padded) and len(tensor) > vocab_size else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _check_shapes(directory: Path, state: Mapping[str, Tensor], config: GPTConfig) -> None:
+    shapes = GPT(config, initialised=False).state_dict()  # memory that is never touched
+    expected = {name: tensor.shape for name, tensor in shapes.items()}
+    found = {name: tensor.shape for name, tensor in state.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        example = f"{wrong[0]} is {_shape(found, wrong[0])}, should be {_shape(expected, wrong[0])}"
+        raise ValueError(f"{directory}: {len(wrong)} tensors do not fit the configuration there; {example}")
+
+
+def _shape(shapes: Mapping[str, torch.Size], name: str) -> str:
+    return str(tuple(shapes[name])) if name in shapes else "absent"
+
+
 def _read_tensors(directory: Path) -> dict[str, Tensor]:
-    index = directory / "model.safetensors.index.json"
-    names = {"model.safetensors"}
-    if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    names = _weight_files(directory / "model.safetensors.index.json")
     tensors: dict[str, Tensor] = {}
     for name in sorted(names):
         path = directory / name
@@ -155,24 +174,13 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _hugging_face_config(config: GPTConfig, eot_id: int, dtype: str) -> dict[str, Any]:
-    shape = {theirs: getattr(config, ours) for theirs, ours in _SHAPE.items()}
-    return {
-        "architectures": ["GPT2LMHeadModel"],
-        **_FIXED,
-        **shape,
-        "n_ctx": config.n_ctx,
-        "n_inner": None,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        "initializer_range": WEIGHT_STD,
-        "bos_token_id": eot_id,
-        "eos_token_id": eot_id,
-        "torch_dtype": dtype,
-        "use_cache": True,
-        "loglinear": {"label": config.label, "position_std": config.position_std},
-    }
+def _weight_files(index: Path) -> set[str]:
+    if not index.is_file():
+        return {"model.safetensors"}
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index}: tells no files of weights ({error!r})") from error
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from launch.process import end_with_launcher
+from launch.rank import reporting
 from pipeline.errors import ConfigError, LoglinearError
 
 STAGES = ("data", "train", "evaluate", "study")
@@ -41,21 +42,32 @@ def main() -> None:
     """Run the command line; known failures end with their message and exit code, without a traceback."""
     from pipeline import log  # after the arguments are known to be wanted: `--help` stays quick
 
-    log.configure()
-    end_with_launcher()
+    with reporting() as farewell:
+        log.configure()
+        end_with_launcher()
+        code, message = _run()
+        code = farewell(code, message)
+        if message:
+            print(message, file=sys.stderr)
+        sys.exit(code)
+
+
+def _run() -> tuple[int, str]:
+    """Run the command and return its exit code, and what is to be said of a failure."""
     try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        return (1, end.code) if isinstance(end.code, str) else (end.code or 0, "")
     except LoglinearError as failure:
-        _die(str(failure), failure.exit_code)
+        return failure.exit_code, str(failure)
     except KeyboardInterrupt:
-        _die("interrupted; the same command goes on from here", 1)
+        return 1, "interrupted; the same command goes on from here"
     except OSError as failure:
         if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _die(
-            f"{failure.filename or 'disk'}: no space left; finished work is intact: free some and run again",
-            1,
-        )
+        name = failure.filename or "disk"
+        return 1, f"{name}: no space left; finished work is intact: free some and run again"
+    return 0, ""
 
 
 @app.command(epilog="Example: loglinear quickstart --out runs/quickstart")
@@ -144,37 +156,47 @@ def fit(
     print(run_fit(request, out))
 
 
-@app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml")
+@app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml hardware.gpu=H100 hardware.count=8")
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print sizes, FLOPs and batch arithmetic of a training run before anything is spent."""
+    """Print a training run's batches, FLOPs, memory, hours and price before anything is spent."""
     stage, loaded = _load("train", config, overrides)
     print(stage.describe(loaded, stage.plan(loaded)))
 
 
-@app.command(epilog='Example: loglinear sample runs/gpt2-117m "The cat" --top-k 40')
+@app.command(epilog='Example: loglinear sample runs/gpt2-117m "The cat" --top-k 40 --stop "The end"')
 def sample(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A run, a checkpoint or a Hugging Face folder.", show_default=False)
+        Path,
+        typer.Argument(help="A run, a checkpoint, or Hugging Face's or OpenAI's folder.", show_default=False),
     ],
-    prompt: Annotated[str, typer.Argument(help="The text to go on from; empty for a new document.")] = "",
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]...", help="Texts to go on from; none or empty for a new document."),
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Texts for each prompt.")] = 1,
     tokens: Annotated[int, typer.Option(help="New tokens at most.")] = 100,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Sample among the k most likely.")] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Sample among the smallest set with this probability.")
     ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this; more than one may be given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
 ) -> None:
-    """Continue a text, printed as it comes."""
-    from pipeline.evaluate.sample import stream
+    """Continue texts, printed as they come."""
+    from pipeline.evaluate.sample import show
 
-    pieces = stream(
+    pieces = show(
         checkpoint,
-        prompt,
+        prompts or [""],
+        samples=samples,
         max_new_tokens=tokens,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        stop=stop or [],
         seed=seed,
     )
     for piece in pieces:
@@ -184,10 +206,12 @@ def sample(
 
 @app.command(epilog="Example: loglinear export runs/gpt2-117m --to exported")
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A run or a checkpoint.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run, a checkpoint, or a folder of OpenAI's release.", show_default=False)
+    ],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="A new folder.")],
 ) -> None:
-    """Copy a checkpoint's model out as a folder that transformers loads."""
+    """Write a checkpoint's model out as a folder that transformers loads."""
     from pipeline.evaluate.export import export as run
 
     print(run(checkpoint, to))
@@ -316,8 +340,3 @@ def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleT
         raise ConfigError(f"{verb}: no such stage{did_you_mean(verb, STAGES)}; there are {', '.join(STAGES)}")
     stage = importlib.import_module(f"pipeline.{verb}.stage")
     return stage, load(stage.Config, config, overrides or ())
-
-
-def _die(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(code)

@@ -55,6 +55,8 @@ def examine(directory: Path = Path()) -> list[Finding]:
         lambda: _write(directory),
         _extension_locks,
         _network,
+        _torchrun,
+        _deepspeed_launcher,
         _wandb,
         _slurm,
     ]
@@ -194,6 +196,37 @@ def _network() -> Finding:
             "network", OPTIONAL, f"no route ({fault})", "crawls and wandb want one; the quickstart does not"
         )
     return Finding("network", OK, "a route to the outside (not tried)")
+
+
+def _torchrun() -> Finding:
+    """Tell whether other nodes could reach this one by its name; on one node torchrun needs no name."""
+    if not importlib.util.find_spec("torch"):
+        return Finding("torchrun", MISSING, "no torch", "install with constraints.txt, see the README")
+    name = socket.gethostname()
+    remedy = (
+        f"for several nodes, give this one's address: export PET_LOCAL_ADDR=..., or mend {name} in /etc/hosts"
+    )
+    try:
+        address = socket.gethostbyname(name)
+    except OSError as fault:
+        return Finding("torchrun", OPTIONAL, f"one node: {name} does not resolve ({fault})", remedy)
+    if address.startswith("127."):
+        return Finding("torchrun", OPTIONAL, f"one node: {name} is {address}, which means this node", remedy)
+    return Finding("torchrun", OK, f"one node or several: {name} is {address}")
+
+
+def _deepspeed_launcher() -> Finding:
+    missing = [tool for tool in ("pdsh", "ssh") if not shutil.which(tool)]
+    if not importlib.util.find_spec("deepspeed"):
+        return Finding("deepspeed nodes", OPTIONAL, "no deepspeed", "kind: torchrun works without")
+    if missing:
+        return Finding(
+            "deepspeed nodes",
+            OPTIONAL,
+            f"no {' and no '.join(missing)}",
+            "apt install pdsh openssh-client on the node that starts, or no_ssh: true, or kind: torchrun",
+        )
+    return Finding("deepspeed nodes", OK, "pdsh over ssh (no node was tried)")
 
 
 def _wandb() -> Finding:

@@ -29,16 +29,25 @@ DEFAULT = "default"
 
 
 def provenance(config: Any, path: Path, overrides: Sequence[str]) -> str:
-    """Return every value of a configuration beside the place that set it."""
+    """Return every value of a configuration beside the place that set it and what is said of it there."""
     places = compose(path, overrides).places
     rows = [
-        (".".join(map(str, where)), value, places.get(where, ""))
+        (".".join(map(str, where)), value, places.get(where, DEFAULT))
         for where, value in _leaves(plain(config), ())
     ]
     width = max(len(f"{name}: {value}") for name, value, _ in rows)
     return "\n".join(
-        f"{f'{name}: {value}':<{min(width, 70)}}  {place or DEFAULT}" for name, value, place in rows
+        f"{f'{name}: {value}':<{min(width, 70)}}  {place}{f'  # {said}' if (said := remark(place)) else ''}"
+        for name, value, place in rows
     )
+
+
+def remark(place: str) -> str:
+    """Return the comment on the line of a place (`file:line`); for training recipes, whose the value is."""
+    file, _, line = place.rpartition(":")
+    if not file or not line.isdigit():
+        return ""
+    return Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1].partition(" # ")[2]
 
 
 def choices(what: str) -> str:

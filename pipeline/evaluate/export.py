@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.evaluate.subject import locate
+from pipeline.evaluate.subject import Subject, locate
 from pipeline.formats.publish import publishing
+
+_log = logging.getLogger("loglinear.evaluate")
 
 
 def export(checkpoint: Path, to: Path) -> Path:
-    """Copy the weights, configuration and tokenizer to a new folder that transformers, vLLM and lm-eval load.
+    """Write weights, configuration and tokenizer to a new folder that transformers, vLLM and lm-eval load.
 
-    Raises ConfigError if the folder is there already, or if the path holds no weights.
+    A checkpoint's model is copied; weights in another layout (OpenAI's, or with padding in their vocabulary)
+    are read and written anew. Raises ConfigError if the folder is there already, or if the path holds no
+    weights; FormatError if what it holds is damaged.
     """
     if to.exists():
         raise ConfigError(f"--to: {to} is there already; give a new folder")
     subject = locate(checkpoint)
     with publishing(to) as draft:
-        draft.mkdir()
-        for path in sorted(subject.model.iterdir()):
-            if path.is_file():
-                shutil.copyfile(path, draft / path.name)
+        if subject.is_checkpoint:
+            _copy(subject.model, draft)
+        else:
+            _convert(subject, draft)
     return to
+
+
+def _copy(model: Path, draft: Path) -> None:
+    draft.mkdir()
+    for path in sorted(model.iterdir()):
+        if path.is_file():
+            shutil.copyfile(path, draft / path.name)
+
+
+def _convert(subject: Subject, draft: Path) -> None:
+    from model.weights import save_model  # brings torch, which a copy does without
+    from pipeline.evaluate.network import find_tokenizer, load_weights
+
+    tokenizer = find_tokenizer(subject)
+    if tokenizer is None:
+        _log.warning("%s: no tokenizer here, so none is exported", subject.model)
+    config, state = load_weights(subject, tokenizer)
+    save_model(draft, state, config, tokenizer)

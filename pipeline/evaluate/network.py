@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
+from torch import Tensor
 
 from model import tokenizer as tokenizers
+from model.config import GPTConfig
 from model.tokenizer import Tokenizer
 from model.transformer import GPT
-from model.weights import load_network
+from model.weights import load_model, load_network, read_config
 from pipeline.errors import FormatError
 from pipeline.evaluate.subject import Subject
+
+_log = logging.getLogger("loglinear.evaluate")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -21,17 +27,50 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load(subject: Subject, device: str, precision: str) -> GPT:
-    """Return the network, ready for inference; FormatError if its folder is not a whole GPT-2."""
+def load(subject: Subject, device: str, precision: str, tokenizer: Tokenizer) -> GPT:
+    """Return the network, ready for inference, with as many ids as the tokenizer knows.
+
+    Raises FormatError if its folder is not a whole GPT, or knows fewer ids than the tokenizer.
+    """
     try:
-        return load_network(subject.model, pick_device(device), DTYPES[precision])
+        vocab_size = _vocab_size(subject, tokenizer)
+        return load_network(subject.model, pick_device(device), DTYPES[precision], vocab_size)
+    except (FileNotFoundError, ValueError) as fault:
+        raise FormatError(str(fault)) from None
+
+
+def load_weights(subject: Subject, tokenizer: Tokenizer | None) -> tuple[GPTConfig, dict[str, Tensor]]:
+    """Return shape and weights on the CPU, as they are stored but for padding; FormatError as `load`."""
+    try:
+        return load_model(subject.model, _vocab_size(subject, tokenizer) if tokenizer else None)
     except (FileNotFoundError, ValueError) as fault:
         raise FormatError(str(fault)) from None
 
 
 def load_tokenizer(subject: Subject) -> Tokenizer:
-    """Return the tokenizer in the folder of the weights; FormatError if there is none of GPT-2's kind."""
+    """Return the tokenizer in the folder of the weights; FormatError if there is none of GPT's kinds."""
     try:
         return tokenizers.load(subject.model)
     except (FileNotFoundError, ValueError) as fault:
         raise FormatError(str(fault)) from None
+
+
+def find_tokenizer(subject: Subject) -> Tokenizer | None:
+    """Return the tokenizer in the folder of the weights, None if there is none; FormatError as above."""
+    try:
+        return tokenizers.load(subject.model)
+    except FileNotFoundError:
+        return None
+    except ValueError as fault:
+        raise FormatError(str(fault)) from None
+
+
+def _vocab_size(subject: Subject, tokenizer: Tokenizer) -> int:
+    """Return the ids that the tokenizer knows, and tell of those that it does not and the network has."""
+    found = read_config(subject.model).vocab_size
+    if found > tokenizer.vocab_size:
+        _log.warning(
+            "%s: a vocabulary of %d ids, but its tokenizer has %d; the other %d are padding and are left out",
+            subject.model, found, tokenizer.vocab_size, found - tokenizer.vocab_size,
+        )  # fmt: skip
+    return tokenizer.vocab_size

@@ -42,7 +42,7 @@ class Config(Schema):
     """One suite of tasks for one checkpoint."""
 
     checkpoint: Path = execution(
-        description="a run, a checkpoint, or a folder in Hugging Face's GPT-2 layout"
+        description="a run, a checkpoint, or a folder in Hugging Face's or OpenAI's layout"
     )
     data: Path = execution(description="a dataset's directory")
     suite: str = execution(pattern=r"^[\w-]+$", description="name of the results file")
@@ -140,10 +140,11 @@ def _evaluate(config: Config, subject: Subject, results: Path, identity: str, in
     from pipeline.trainer.origin import origin
 
     started = time.time()
-    network = load(subject, config.device, config.precision)
+    tokenizer = load_tokenizer(subject)
+    network = load(subject, config.device, config.precision, tokenizer)
     setting = Setting(
         data=config.data,
-        tokenizer=load_tokenizer(subject),
+        tokenizer=tokenizer,
         n_ctx=network.config.n_ctx,
         limit=config.limit,
         seed=config.seed,

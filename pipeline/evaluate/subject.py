@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from model import weights_openai
 from pipeline.errors import ConfigError, FormatError
 from pipeline.formats import checkpoint as checkpoints
 from pipeline.formats.publish import blake3_of
@@ -15,7 +16,7 @@ from pipeline.formats.publish import blake3_of
 _log = logging.getLogger("loglinear.evaluate")
 
 MODEL = "model"
-KINDS = "a run, a checkpoint, its model folder, or a folder in Hugging Face's GPT-2 layout"
+KINDS = "a run, a checkpoint, its model folder, or a folder in Hugging Face's or OpenAI's layout"
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ class Subject:
                 if name.endswith(".safetensors") and _of_model(name)
             ]
         else:
-            sums = [blake3_of(path) for path in sorted(self.model.glob("*.safetensors"))]
+            released = weights_openai.architecture_of(self.model)
+            files = weights_openai.weight_files if released else _safetensors
+            sums = [blake3_of(path) for path in files(self.model)]
         if not sums:
             raise FormatError(
-                f"{self.model}: no .safetensors file here; weights are read from safetensors only"
+                f"{self.model}: no weights here; they are read from .safetensors, or as OpenAI released them"
             )
         return (
             sums[0]
@@ -79,7 +82,7 @@ def locate(path: Path) -> Subject:
             raise ConfigError(f"checkpoint: {path} has no whole checkpoint yet; train it on, or name another")
         _log.info("%s: newest whole checkpoint is %s", path, newest[0].name)
         return Subject(newest[0], newest[0] / MODEL)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or weights_openai.architecture_of(path):
         return Subject(path, path)
     what = f"is not {KINDS}" if path.exists() else "does not exist"
     raise ConfigError(f"checkpoint: {path} {what}; give {KINDS}")
@@ -93,6 +96,10 @@ def _verify(checkpoint: Path) -> None:
             raise FormatError(
                 f"{path}: not what {checkpoints.META} says; give the run to use its newest whole checkpoint"
             )
+
+
+def _safetensors(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _of_model(name: str) -> bool:

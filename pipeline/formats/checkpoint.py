@@ -10,21 +10,25 @@ take the newest whole one.
 """
 
 import logging
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import blake3
 import orjson
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import blake3_of, publishing, read_json
+from pipeline.formats.publish import blake3_of, publishing, read_json, write_text
 
 FORMAT = 1
 META = "meta.json"
 FOLDER = "checkpoints"
+SUM = ".blake3"
 
 _NAME = re.compile(r"^step-(\d{8,})$")
 _DISCARDED = re.compile(r"^\.discarded-")
@@ -35,9 +39,10 @@ _log = logging.getLogger("loglinear.checkpoint")
 class Meta:
     """What a checkpoint says of itself.
 
-    `skipped` lists intervals [start, end) of the stream of windows that were left out; `complete` marks the
-    end of the run's horizon; `epoch` counts the writers that the run has had; `blake3` maps each file, by its
-    path inside the checkpoint, to its sum.
+    `skipped` lists intervals [start, end) of the stream of windows that were left out; `watch` is what the
+    rule for spikes remembers; `complete` marks the end of the run's horizon; `epoch` counts the writers that
+    the run has had; `identity` is the configuration's; `blake3` maps each file, by its path inside the
+    checkpoint, to its sum.
     """
 
     step: int
@@ -49,6 +54,8 @@ class Meta:
     config_hash: str
     data_hash: str
     skipped: tuple[tuple[int, int], ...] = ()
+    watch: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
     blake3: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -74,25 +81,65 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(checkpoint: Path) -> int:
+    """Return the step that a checkpoint's directory is named after."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
 def listed(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder in the order of their steps, damaged ones included."""
     found = [path for path in folder.iterdir() if _NAME.match(path.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 @contextmanager
-def writing(folder: Path, meta: Meta, before_publishing: Callable[[], None]) -> Iterator[Path]:
+def writing(
+    folder: Path,
+    meta: Meta,
+    before_publishing: Callable[[], None],
+    sums: Mapping[str, str] | None = None,
+) -> Iterator[Path]:
     """Yield a draft for `model/` and `state/`; at the end sum its files, write meta.json and publish.
 
-    `before_publishing` may raise to keep a writer that has lost the run from publishing.
+    `sums` may be filled on the way with those of files, by their paths inside the draft, that were summed
+    while they were written. `before_publishing` may raise to keep a writer that has lost the run from
+    publishing.
     """
     with publishing(folder / name_of(meta.step)) as draft:
         draft.mkdir()
         yield draft
-        sums = {path.relative_to(draft).as_posix(): blake3_of(path) for path in _files(draft)}
-        content = orjson.dumps(asdict(replace(meta, blake3=sums)), option=orjson.OPT_INDENT_2)
-        (draft / META).write_bytes(content)
+        taken = dict(sums or {})
+        found = {name: blake3_of(draft / name) for name in _files(draft) if name not in taken}
+        whole = replace(meta, blake3=dict(sorted((taken | found).items())))
+        (draft / META).write_bytes(orjson.dumps(asdict(whole), option=orjson.OPT_INDENT_2))
         before_publishing()
+
+
+def write_summed(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file's pieces, fsync it, and leave the BLAKE3 taken on the way beside it for `take_sum`."""
+    digest = blake3.blake3()  # on one thread: training goes on beside it
+    with path.open("wb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    write_text(_sum_of(path), digest.hexdigest())
+
+
+def take_sum(path: Path) -> str:
+    """Return a file's sum: the one its writer left beside it, which is removed, or one taken now.
+
+    A file without one is brought to the disk too, so that publishing has nothing left to wait for.
+    """
+    beside = _sum_of(path)
+    if beside.is_file():
+        found = beside.read_text()
+        beside.unlink()
+        return found
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return blake3_of(path)
 
 
 def verify(checkpoint: Path) -> Meta:
@@ -104,7 +151,7 @@ def verify(checkpoint: Path) -> Meta:
             raise FormatError(f"{path}: missing")
         if (found := blake3_of(path)) != expected:
             raise FormatError(f"{path}: blake3 {found}, {META} says {expected}")
-    extra = {path.relative_to(checkpoint).as_posix() for path in _files(checkpoint)} - {META, *meta.blake3}
+    extra = set(_files(checkpoint)) - {META, *meta.blake3}
     if extra:
         raise FormatError(f"{checkpoint / min(extra)}: not in {META}")
     return meta
@@ -126,14 +173,20 @@ def set_aside(checkpoint: Path, attempt: int) -> Path:
     return checkpoint.rename(aside)
 
 
-def retain(folder: Path, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` checkpoints and return what was removed."""
-    removed = listed(folder)[:-keep]
+def retain(folder: Path, keep: int, keep_every_steps: int | None = None) -> list[Path]:
+    """Remove all but the newest `keep` checkpoints, and those of every so many steps; return what went."""
+    old = listed(folder)[:-keep]
+    removed = [path for path in old if not keep_every_steps or step_of(path) % keep_every_steps]
     for checkpoint in removed:
-        # A half-removed directory must not look like a damaged checkpoint: rename first, remove then.
-        discarded = checkpoint.with_name(f".discarded-{checkpoint.name}")
-        shutil.rmtree(checkpoint.rename(discarded), ignore_errors=True)
+        discard(checkpoint)
     return removed
+
+
+def discard(checkpoint: Path) -> None:
+    """Remove a checkpoint."""
+    # A half-removed directory must not look like a damaged checkpoint: rename first, remove then.
+    discarded = checkpoint.with_name(f".discarded-{checkpoint.name}")
+    shutil.rmtree(checkpoint.rename(discarded), ignore_errors=True)
 
 
 def remove_discarded(folder: Path) -> None:
@@ -143,5 +196,9 @@ def remove_discarded(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _files(checkpoint: Path) -> list[Path]:
-    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+def _sum_of(path: Path) -> Path:
+    return path.with_name(path.name + SUM)
+
+
+def _files(checkpoint: Path) -> list[str]:
+    return sorted(path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file())

@@ -3,8 +3,9 @@
 config.yaml                 resolved; itself a valid config
 attempts/000.json …         one per start: plan, versions, hardware, why it ended
 metrics.jsonl               one row per logged step, validation and event
-metrics.attempt-NNN.jsonl   rows of attempt NNN beyond the checkpoint that the next one resumed from
+metrics.attempt-NNN.jsonl   rows of attempt NNN beyond a checkpoint that was gone back to
 checkpoints/                see `pipeline.formats.checkpoint`
+logs/                       of jobs started with `--on`, see `launch.launcher.Job` and `launch.rank`
 exit.json                   why the last process ended, for launchers; absent while one runs
 stop                        its presence asks the process to save a checkpoint and end
 writer.json, writer.lock    who writes: host, pid and epoch
@@ -15,7 +16,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ class Run:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl; a last line torn by a kill is left out."""
         return _rows(self.metrics)
+
+    def rewound_rows(self) -> list[dict[str, Any]]:
+        """Return the rows that were moved away because later ones took their place."""
+        files = sorted(self.directory.glob("metrics.attempt-*.jsonl"))
+        return [row for file in files for row in _rows(file)]
 
     def attempts(self) -> list[dict[str, Any]]:
         """Return what each start of the run wrote down about itself, oldest first."""
@@ -137,18 +143,25 @@ class RunWriter(Run):
                 checkpoints.set_aside(checkpoint, self.attempt)
         return newest
 
-    def rewind(self, step: int) -> None:
-        """Move the rows beyond a step, which will be written again, to the file of the attempt before."""
+    def rewind(self, step: int, rollbacks: int = 0, attempt: int | None = None) -> None:
+        """Move the rows beyond a step, which will be written again, to the file of an attempt.
+
+        By default that is the attempt before this one. Rows of a later rollback are beyond too.
+        """
+        self.close()
         if not self.metrics.is_file():
             return
         rows = self.rows()
-        kept = [row for row in rows if row.get("step", 0) <= step]
+        kept = [row for row in rows if row.get("step", 0) <= step and row.get("rollbacks", 0) <= rollbacks]
         whole = b"".join(map(_line, kept))
         if whole == self.metrics.read_bytes():
             return
-        beyond = b"".join(_line(row) for row in rows if row.get("step", 0) > step)
+        kept_ids = set(map(id, kept))
+        beyond = b"".join(_line(row) for row in rows if id(row) not in kept_ids)
         if beyond:
-            write_bytes(self.directory / f"metrics.attempt-{max(self.attempt - 1, 0):03d}.jsonl", beyond)
+            number = max(self.attempt - 1, 0) if attempt is None else attempt
+            moved = self.directory / f"metrics.attempt-{number:03d}.jsonl"
+            write_bytes(moved, (moved.read_bytes() if moved.is_file() else b"") + beyond)
         write_bytes(self.metrics, whole)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -164,15 +177,30 @@ class RunWriter(Run):
             self._rows = self.metrics.open("ab", buffering=0)
         self._rows.write(lines)
 
-    def publishing_checkpoint(self, meta: checkpoints.Meta) -> AbstractContextManager[Path]:
-        """Yield a draft for `model/` and `state/`, published at the end if the run is still ours."""
+    def publishing_checkpoint(
+        self, meta: checkpoints.Meta, sums: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Path]:
+        """Yield a draft for `model/` and `state/`, published at the end if the run is still ours.
+
+        `sums` is as in `checkpoint.writing`.
+        """
         if self._rows is not None:
             os.fsync(self._rows.fileno())  # the rows up to a checkpoint must not be younger than it
-        return checkpoints.writing(self.checkpoint_folder, meta, self.check_epoch)
+        return checkpoints.writing(self.checkpoint_folder, meta, self.check_epoch, sums)
 
-    def retain(self, keep: int) -> None:
-        """Remove all but the newest `keep` checkpoints."""
-        checkpoints.retain(self.checkpoint_folder, keep)
+    def retain(self, keep: int, keep_every_steps: int | None = None) -> None:
+        """Remove all but the newest `keep` checkpoints, and those of every so many steps."""
+        checkpoints.retain(self.checkpoint_folder, keep, keep_every_steps)
+
+    def newest_good(
+        self, is_good: Callable[[checkpoints.Meta], bool]
+    ) -> tuple[Path, checkpoints.Meta] | None:
+        """Return the newest whole checkpoint whose meta is good; those after it are removed."""
+        while newest := self.newest_whole():
+            if is_good(newest[1]):
+                return newest
+            checkpoints.discard(newest[0])
+        return None
 
     def begin_attempt(self, record: Mapping[str, Any]) -> None:
         """Write down how this start looks."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report import numbers
+from pipeline.report import course, numbers
 from pipeline.report.figure import Canvas, Figure, draw, label_ends
-from pipeline.report.palette import Colour, ranked
+from pipeline.report.palette import ACCENT, Colour, ranked
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
 
@@ -24,13 +24,16 @@ class Curve:
     """One run's training loss: means over stretches of equal width on the logarithmic axis of tokens seen,
     each against the tokens at its end.
 
-    `validations` are pairs of tokens seen and validation loss.
+    `validations` are pairs of tokens seen and validation loss; `skipped` and `rollbacks` are the tokens seen
+    where steps were skipped, and where the run went on after going back.
     """
 
     trained: Trained
     tokens: Sequence[float]
     losses: Sequence[float]
     validations: Sequence[tuple[float, float]]
+    skipped: Sequence[float]
+    rollbacks: Sequence[float]
 
 
 def section(sources: Sources) -> Section:
@@ -43,13 +46,15 @@ def section(sources: Sources) -> Section:
             title=TITLE,
             remedy=f"no finished step of any run here; `loglinear {verb} CONFIG` trains",
         )
-    values = {"figure": _figure(curves), "ends": _ends(sources.runs)}
+    facts = course.facts(sources.runs[0]) if sources.kind == "run" else []
+    values = {"figure": _figure(curves), "ends": _ends(sources.runs), "facts": facts}
     return Section(name=NAME, title=TITLE, template="curves.html.j2", values=values)
 
 
 def curve_of(trained: Trained) -> Curve:
     """Return a run's curve; steps whose loss is missing are left out, not drawn as zero."""
-    written = [row for row in trained.run.rows() if row.get("tokens")]
+    everything = trained.run.rows()
+    written = [row for row in everything if row.get("tokens")]
     rows = [row for row in written if not numbers.is_missing(row.get("loss"))]
     validated = [
         (row["tokens"], row["validation_loss"])
@@ -58,7 +63,14 @@ def curve_of(trained: Trained) -> Curve:
     ]
     parts = [list(part) for _, part in itertools.groupby(rows, key=lambda row: _stretch(row, rows))]
     losses = [sum(row["loss"] for row in part) / len(part) for part in parts]
-    return Curve(trained, [part[-1]["tokens"] for part in parts], losses, validated)
+    return Curve(
+        trained,
+        [part[-1]["tokens"] for part in parts],
+        losses,
+        validated,
+        course.places(everything, course.SKIPPED),
+        course.places(everything, course.ROLLED_BACK),
+    )
 
 
 def _stretch(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int:
@@ -95,6 +107,10 @@ def _figure(curves: Sequence[Curve]) -> Figure:
                 marker="o",
                 markeredgecolor=colour,
             )
+            for marker, at in (("|", curve.skipped), ("X", curve.rollbacks)):
+                # At the foot: a skipped step often has no loss to stand at.
+                axes.plot(at, [low] * len(at), color=ACCENT.sentinel, linestyle="none", marker=marker,
+                          markersize=9, clip_on=False)  # fmt: skip
         first = min(curve.tokens[0] for curve in curves)
         last = max(curve.tokens[-1] for curve in curves)
         canvas.log_counts("x", max(first, last / 300), last * 1.02)
@@ -106,6 +122,7 @@ def _figure(curves: Sequence[Curve]) -> Figure:
     ended = ", ".join(
         f"{size_label(c.trained)} at {numbers.fixed(c.losses[-1])}" for c in drawn_ends.values()
     )
+    marked = any(curve.skipped or curve.rollbacks for curve in curves)
     several = len({curve.trained.seed for curve in curves}) > 1
     return draw(
         "curves",
@@ -114,7 +131,9 @@ def _figure(curves: Sequence[Curve]) -> Figure:
         description=f"Loss of {len(curves)} runs; the last values are {ended}.",
         caption="Training loss of every run against the tokens it has seen, averaged over stretches "
         "of steps; dots are validation losses. The numbers name the size in non-embedding parameters"
-        + (", dashes the second and third seed." if several else "."),
+        + (", dashes the second and third seed" if several else "")
+        + (". At the foot, strokes are skipped steps, crosses rollbacks" if marked else "")
+        + ".",
     )
 
 

@@ -1,4 +1,4 @@
-"""Texts that the models wrote: a few for each size."""
+"""Texts that the models wrote: a few for each size, by an evaluation or, without one, while they trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def section(sources: Sources) -> Section:
             shown.setdefault(size, {"size": size, "params": numbers.count(trained.params), "texts": texts})
     if not shown:
         remedy = (
-            "no samples here; `loglinear evaluate` with the task `samples` makes them, `loglinear sample` one"
+            "no samples; `loglinear evaluate` with the task `samples` makes them, `loglinear sample` one,"
+            " and `train` does with samples.every_steps"
         )
         return Section(name=NAME, title=TITLE, remedy=remedy)
     return Section(name=NAME, title=TITLE, template="samples.html.j2", values={"sizes": list(shown.values())})
@@ -33,9 +34,15 @@ def section(sources: Sources) -> Section:
 
 def _texts(trained: Trained) -> list[dict[str, str]]:
     files = sorted(trained.run.results.glob(f"*/{TASK}.jsonl.zst"))
-    rows = read_records(files[-1]) if files else []
+    rows = read_records(files[-1]) if files else _drawn_last(trained)
     free, begun = [row for row in rows if not row["prompt"]], [row for row in rows if row["prompt"]]
     return [_shown(row) for row in free[:EACH] + begun[:EACH]]
+
+
+def _drawn_last(trained: Trained) -> list[dict[str, Any]]:
+    """Return the rows of the last step that drew samples while the model trained."""
+    rows = [row for row in trained.run.rows() if row.get("event") == "sample"]
+    return [row for row in rows if row["step"] == rows[-1]["step"]]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +14,45 @@ from launch.environment import rank
 from model.tokenizer import load as load_tokenizer
 from model.transformer import GPT
 from model.weights import save_model
-from pipeline.config import kind_name, plain
-from pipeline.errors import Stopped
+from pipeline.config import identity_of, kind_name
+from pipeline.errors import FormatError, StageError, Stopped
+from pipeline.formats import checkpoint as checkpoints
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.run import RunWriter
 from pipeline.log import Progress, progress
+from pipeline.train.batches import Batches
+from pipeline.train.checkpoints import Keeping, Saver
+from pipeline.train.init import load_weights
+from pipeline.train.journal import Journal
 from pipeline.train.plan import Plan
-from pipeline.train.sampler import Order, Windows, rows_of
+from pipeline.train.rollback import is_good, no_way_back, with_skipped
+from pipeline.train.sampler import Order, Windows
+from pipeline.train.samples import SampleWriter
 from pipeline.train.stage import Config
-from pipeline.train.validation import Validation, as_batch
-from pipeline.trainer.collective import from_first, wait_for_all
-from pipeline.trainer.engine import Batch, Engine, NextToken, Pending
-from pipeline.trainer.hardware import Peak, choose_device, keep_freed_memory, peak
+from pipeline.train.validation import Validation
+from pipeline.trainer.collective import from_first, gathered, wait_for_all
+from pipeline.trainer.engine import Engine, NextToken
+from pipeline.trainer.hardware import choose_device, keep_freed_memory, peak
 from pipeline.trainer.meter import Meter
-from pipeline.trainer.origin import origin
+from pipeline.trainer.spikes import Watch
 from pipeline.trainer.steps import Step, steps
 from pipeline.trainer.stop import Stop
-from pipeline.trainer.tracker import Row, Tracked
-from pipeline.trainer.trackers import jsonl
-
-NOTE_SECONDS = 0.5
 
 _log = logging.getLogger("loglinear.train")
 
 
 def train(config: Config, plan: Plan, manifest: Manifest, writer: RunWriter | None, stop: Stop) -> None:
     """Train to the horizon; `writer` is rank 0's alone. Raises Stopped once what was done is saved."""
+    begun = time.monotonic()
     keep_freed_memory()
     torch.manual_seed(config.seed)
-    engine = config.engine.build(GPT(config.model), config.optim, NextToken(), config.precision)
+    model = GPT(config.model)
+    if config.init and config.init.what == "weights" and plan.parent and plan.parent.checkpoint.is_dir():
+        load_weights(model, plan.parent)
+    engine = config.engine.build(model, config.optim, NextToken(), config.precision)
     try:
-        attempt = Attempt(config, plan, manifest, engine, writer)
-        attempt.resume()
-        attempt.begin()
-        attempt.go(stop)
-    except BaseException as failure:
-        if writer is not None and not isinstance(failure, Stopped):
-            writer.end_attempt("failed", error=f"{type(failure).__name__}: {failure}")
-        raise
+        Attempt(config, plan, manifest, engine, writer, begun).run(stop)
     finally:
         engine.close()
 
@@ -64,150 +61,174 @@ class Attempt:
     """One start of a run, as one rank sees it."""
 
     def __init__(
-        self, config: Config, plan: Plan, manifest: Manifest, engine: Engine, writer: RunWriter | None
+        self,
+        config: Config,
+        plan: Plan,
+        manifest: Manifest,
+        engine: Engine,
+        writer: RunWriter | None,
+        begun: float,
     ):
         self._config, self._plan, self._engine, self._writer = config, plan, engine, writer
+        device = choose_device(config.engine.device)
+        tokenizer = load_tokenizer(config.data)
+        eot_id = manifest.eot_id if config.document_masking else None
         T = plan.sequence_tokens  # noqa: N806
-        self._windows = Windows(config.data, manifest, "train", T)
-        self._order = Order(self._windows.count, manifest.hash, T, config.seed)
-        self._tokenizer = load_tokenizer(config.data)
-        held_out = Windows(config.data, manifest, config.validation.split, T)
+        windows = Windows(config.data, manifest, "train", T)
+        order = Order(windows.count, manifest.hash, T, config.seed)
+        # On a CPU a thread that prepares batches costs a small model more than it gives.
+        self._ahead = device.type == "cuda"
+        self._batches = Batches(windows, order, plan, rank(), eot_id, pinned=self._ahead)
         self._validation = Validation(
-            held_out,
+            Windows(config.data, manifest, config.validation.split, T),
             config.validation.tokens,
             plan.micro_batch_sequences,
             rank(),
             plan.world_size,
-            self._tokenizer.byte_lengths(),
+            tokenizer.byte_lengths(),
+            eot_id,
         )
+        self._samples = SampleWriter(config.samples, tokenizer, T, config.seed)
+        kept = config.checkpoint
+        keeping = Keeping(
+            keep=kept.keep, keep_every_steps=kept.keep_every_steps, asynchronous=kept.asynchronous
+        )
+        device_peak = peak(device, config.precision)
+        meter = Meter(plan.flops_per_token, plan.tokens_per_step, device_peak, plan.world_size, begun)
+        self._journal = Journal(config, plan, writer, meter, device_peak)
+        self._saver = Saver(
+            engine,
+            writer,
+            keeping,
+            lambda folder, weights: save_model(folder, weights, config.model, tokenizer),
+            self._journal.track,
+        )
+        self._watch = Watch(config.spikes)
         self._data_hash = manifest.hash
-        self._start = 0
-        self._skipped: tuple[tuple[int, int], ...] = ()
-        self._trackers: list[Any] = []
+        self._done = 0
 
-    def resume(self) -> None:
-        """Go back to the newest whole checkpoint, or to the start where there is none; collective."""
-        newest: tuple[Path, Meta] | None = from_first(self._writer.newest_whole() if self._writer else None)
-        if newest:
-            self._start, self._skipped = newest[1].step, newest[1].skipped
-        # Dropout differs from rank to rank; a checkpoint of the same world size brings its own generators.
-        torch.manual_seed((self._config.seed * 1_000_003 + self._start) * 1_000_003 + rank() + 1)
-        if newest:
-            self._engine.load_state(newest[0] / "state")
-            _log.info("%s: goes on from %s", self._config.out, newest[0].name)
+    def run(self, stop: Stop) -> None:
+        """Train from where the run stands; raises Stopped, after saving, if `stop` asks before the end."""
+        try:
+            self._resume()
+            self._go(stop)
+        except BaseException as failure:
+            self._saver.abandon()
+            if not isinstance(failure, Stopped):
+                self._journal.fail(failure)
+            raise
 
-    def begin(self) -> None:
-        """Write down this attempt and open the trackers; rank 0's work."""
-        device_peak = peak(choose_device(self._config.engine.device), self._config.precision)
-        self._meter = self._make_meter(device_peak)
-        if self._writer is None:
-            return
-        earlier = self._writer.attempts()
-        tracking_id = earlier[0]["wandb_id"] if earlier else uuid.uuid4().hex[:12]
-        self._writer.rewind(self._start)
-        self._writer.begin_attempt(
-            {
-                "first_step": self._start + 1,
-                "plan": asdict(self._plan),
-                "engine": kind_name(self._config.engine),
-                "peak": asdict(device_peak) if device_peak else None,
-                "wandb_id": tracking_id,
-                **origin(),
-            }
-        )
-        tracked = Tracked(
-            directory=self._config.out,
-            name=self._config.out.name,
-            tracking_id=tracking_id,
-            first_step=self._start,
-            settings=plain(self._config),
-            append=self._writer.append,
-        )
-        kinds = [
-            jsonl.Config(),
-            *(kind for kind in self._config.trackers if not isinstance(kind, jsonl.Config)),
-        ]
-        self._trackers = [kind.build(tracked) for kind in kinds]
-        if self._start:
-            self._track({"step": self._start, "event": "resumed", "attempt": self._writer.attempt})
+    def _resume(self) -> None:
+        """Go to the newest whole checkpoint, the trunk's or the start, and begin the record; collective."""
+        parent = self._plan.parent
+        if len(set(gathered(parent and parent.hash))) > 1:
+            raise StageError(
+                f"{self._config.out}: the parent published a checkpoint while this run started; the same"
+                " command takes the newer one, or name a checkpoint in init.checkpoint"
+            )
+        newest = from_first(self._writer.newest_whole() if self._writer else None)
+        if newest is None and parent and not parent.checkpoint.is_dir():
+            raise FormatError(
+                f"init.checkpoint: {parent.checkpoint} is gone, and the run has no checkpoint yet"
+            )
+        self._go_to(newest or from_first(self._trunk()))
+        self._journal.begin(self._done, self._watch.rollbacks)
 
-    def go(self, stop: Stop) -> None:
-        """Take the steps that are left; raises Stopped after saving them if `stop` asks before the last."""
+    def _go(self, stop: Stop) -> None:
+        """Take the steps that are left."""
         config, plan = self._config, self._plan
-        with ExitStack() as stack:
-            shown = stack.enter_context(progress(f"train {config.out.name}", plan.train_tokens, "tokens"))
-            shown.advance(self._start * plan.tokens_per_step)
-            reason = stop.agreed()
-            taken = () if reason else self._steps()
-            step = None
-            for step in taken:
-                self._record(step, shown)
+        with progress(f"train {config.out.name}", plan.train_tokens, "tokens") as shown:
+            shown.advance(self._done * plan.tokens_per_step)
+            because, ended = stop.agreed(), False
+            for step in () if because else self._steps(shown):
+                self._journal.step(step, self._engine.memory_bytes, shown)
+                # Too long a streak of bad steps is undone, even where it ends with the last step.
+                ended = step.is_last and not self._watch.gives_up_on_weights()
                 if step.is_every(config.validation.every_steps):
                     self._validate(step, stop)
-                reason = stop.agreed()
-                if reason or step.is_every(config.checkpoint.every_steps):
-                    self._save(step)
-                if reason:
+                for row in self._samples.rows(self._engine, step):
+                    self._journal.track(row)
+                self._saver.poll()
+                because = stop.agreed()
+                if because or ended or self._is_due(step):
+                    self._save(step, ended)
+                if because:
                     break
-        if reason and (step is None or not step.is_last):
-            self._end("stopped", Stopped.exit_code, step.number if step else self._start, because=reason)
+            self._saver.finish()
+        if not ended:
+            self._end("stopped", Stopped.exit_code, because=because)
             raise Stopped(
-                f"{config.out}: stopped ({reason}) after step {step.number if step else self._start:,};"
-                " the same command goes on"
+                f"{config.out}: stopped ({because}) after step {self._done:,}; the same command goes on"
             )
-        self._end("finished", 0, plan.steps)
+        self._end("finished", 0)
 
-    def _steps(self) -> Any:
-        return steps(
-            self._engine,
-            self._micro_batches,
-            lambda tokens: self._config.schedule.at(tokens, self._plan.train_tokens, self._config.optim.lr),
-            start=self._start,
-            until=self._plan.steps,
-            tokens_per_step=self._plan.tokens_per_step,
+    def _steps(self, shown: Progress) -> Iterator[Step]:
+        """Take steps up to the horizon, going back where too many in a row are bad."""
+        config, plan = self._config, self._plan
+        while True:
+            if self._watch.gives_up_on_weights():
+                self._roll_back(shown)
+            for step in steps(
+                self._engine,
+                self._batches.step,
+                lambda tokens: config.schedule.at(tokens, plan.train_tokens, config.optim.lr),
+                start=self._done,
+                until=plan.steps,
+                tokens_per_step=plan.tokens_per_step,
+                limit=self._watch.limit,
+                ahead=self._ahead,
+            ):
+                self._watch.see(step.stats)
+                self._done = step.number
+                yield step
+                if self._watch.gives_up_on_weights():
+                    break
+            else:
+                return
+
+    def _roll_back(self, shown: Progress) -> None:
+        """Go back to the last checkpoint outside the streak of bad steps, and leave their windows out."""
+        self._saver.finish()
+        good = self._writer.newest_good(is_good) if self._writer else None
+        found: tuple[Path, Meta] | None = from_first(good or self._trunk())
+        if found is None or not self._watch.may_go_back():
+            raise StageError(no_way_back(self._config, self._watch, self._done, found and found[0]))
+        last, bad, rollbacks = self._done, self._watch.skipped_in_a_row, self._watch.rollbacks + 1
+        rows = self._plan.sequences_per_step
+        interval, skipped = with_skipped(self._batches.skipped, (last - bad) * rows, last * rows)
+        self._go_to(found)
+        self._batches.skipped, self._watch.rollbacks = skipped, rollbacks
+        shown.advance((self._done - last) * self._plan.tokens_per_step)
+        self._journal.go_back(
+            self._done, rollbacks, from_step=last, skipped_steps=bad, skipped_windows=interval
         )
 
-    def _micro_batches(self, step: int) -> Sequence[Batch]:
-        """Return this rank's passes of a step, counted from 0."""
-        plan = self._plan
-        indices, rows = rows_of(
-            rank(), plan.world_size, self._order.step(step, plan.sequences_per_step, self._skipped)
-        )
-        windows = self._windows.read(indices)
-        size = plan.micro_batch_sequences
-        return [
-            as_batch(windows[start : start + size], min(size, rows - start)) for start in range(0, rows, size)
-        ]
+    def _trunk(self) -> tuple[Path, Meta] | None:
+        """Return the checkpoint that the run branches from, verified; rank 0's work."""
+        init, parent = self._config.init, self._plan.parent
+        if self._writer is None or init is None or parent is None or init.what != "state":
+            return None
+        return parent.checkpoint, checkpoints.verify(parent.checkpoint)
 
-    def _record(self, step: Step, shown: Progress) -> None:
-        """Count a step, and where it is due write its row and refresh the progress line."""
-        self._meter.add(step)
-        if self._writer is None:
-            return
-        if not step.stats.applied:
-            self._track({"step": step.number, "event": "skipped step", "loss": step.stats.loss})
-        if step.is_every(self._config.log_every_steps) or step.number == self._start + 1:
-            self._track(
-                {
-                    "step": step.number,
-                    "tokens": step.tokens,
-                    "loss": step.stats.loss,
-                    "lr": step.lr,
-                    "grad_norm": step.stats.grad_norm,
-                    **self._meter.read(),
-                    "memory_bytes": self._engine.memory_bytes(),
-                }
-            )
-        if self._meter.is_due(NOTE_SECONDS) or step.is_last:
-            shown.advance(self._meter.unseen_tokens())
-            shown.note(f"loss {step.stats.loss:.4f}  {self._meter.tell()}")
+    def _go_to(self, found: tuple[Path, Meta] | None) -> None:
+        """Take over a checkpoint, or stay at the start where there is none; collective."""
+        if found:
+            meta = found[1]
+            self._done = meta.step
+            self._batches.skipped = meta.skipped
+            self._watch = Watch(self._config.spikes, meta.watch)
+        # Dropout differs from rank to rank; a checkpoint of the same world size brings its own generators.
+        torch.manual_seed((self._config.seed * 1_000_003 + self._done) * 1_000_003 + rank() + 1)
+        if found:
+            self._engine.load_state(found[0] / "state")
+            _log.info("%s: goes on from %s", self._config.out, found[0])
 
     def _validate(self, step: Step, stop: Stop) -> None:
         """Validate; a request to stop ends it, but not the last one, which completes the run."""
         found = self._validation.run(self._engine, lambda: not step.is_last and bool(stop.agreed()))
         if found is None:
             return
-        self._track(
+        self._journal.track(
             {
                 "step": step.number,
                 "tokens": step.tokens,
@@ -218,50 +239,27 @@ class Attempt:
             }
         )
 
-    def _save(self, step: Step) -> None:
-        """Publish a checkpoint; collective."""
+    def _is_due(self, step: Step) -> bool:
+        # In a streak of bad steps the weights stay as they are; the checkpoint before it is the one to keep.
+        return step.is_every(self._config.checkpoint.every_steps) and not self._watch.skipped_in_a_row
+
+    def _save(self, step: Step, ended: bool) -> None:
+        """Begin to write a checkpoint; collective."""
         meta = Meta(
             step=step.number,
             tokens=step.tokens,
-            complete=step.is_last,
+            complete=ended,
             engine=kind_name(self._config.engine),
             world_size=self._plan.world_size,
             epoch=self._writer.epoch if self._writer else 0,
             config_hash=self._plan.config_hash,
             data_hash=self._data_hash,
-            skipped=self._skipped,
+            skipped=self._batches.skipped,
+            watch=self._watch.memory(),
+            identity=identity_of(self._config),
         )
-        begun = time.perf_counter()
-        with ExitStack() as stack:
-            draft = stack.enter_context(self._writer.publishing_checkpoint(meta)) if self._writer else None
-            draft = from_first(draft)
-            pending: Pending = self._engine.save_state(draft / "state")
-            weights = self._engine.weights()
-            if weights is not None:
-                save_model(draft / "model", weights, self._config.model, self._tokenizer)
-            pending.wait()
-            wait_for_all()
-        if self._writer is not None:
-            self._writer.retain(self._config.checkpoint.keep)
-            seconds = time.perf_counter() - begun
-            self._track({"step": step.number, "event": "checkpoint", "seconds": round(seconds, 3)})
+        self._saver.save(meta, prune=ended or not self._watch.skipped_in_a_row)
 
-    def _track(self, row: Row) -> None:
-        for tracker in self._trackers:
-            tracker.log(row)
-
-    def _end(self, reason: str, code: int, step: int, **details: Any) -> None:
-        for tracker in self._trackers:
-            tracker.close(finished=code == 0)
-        if self._writer is not None:
-            self._writer.clear_stop()
-            self._writer.end_attempt(reason, step=step, **details)
-            self._writer.write_exit(reason, code, step=step, **details)
-
-    def _make_meter(self, device_peak: Peak | None) -> Meter:
-        return Meter(
-            flops_per_token=self._plan.flops_per_token,
-            tokens_per_step=self._plan.tokens_per_step,
-            peak=device_peak,
-            devices=self._plan.world_size,
-        )
+    def _end(self, reason: str, code: int, **details: Any) -> None:
+        self._journal.end(reason, code, self._done, **details)
+        wait_for_all()  # a launcher ends the others when the first one leaves

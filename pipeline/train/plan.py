@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.config import (
-    FlopsFormula,
-    GPTConfig,
-    describe,
-    flops_per_token,
-    parameters,
-    parameters_non_embedding,
-)
+from model.config import GPTConfig, flops_per_token, parameters, parameters_non_embedding
 from pipeline.errors import ConfigError
+from pipeline.train.estimate import FLOPS_FORMULA
+from pipeline.train.init import Parent
 from pipeline.train.sampler import count_windows
 
-FLOPS_FORMULA: FlopsFormula = "6N_matmul + 6LdT"
 # A pass of this size is near the best on a CPU for small models: smaller ones pay for their calls.
 MICRO_BATCH_TOKENS = 2048
 
@@ -48,6 +42,7 @@ class Plan:
     epochs: float | None
     config_hash: str
     data_hash: str | None
+    parent: Parent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,30 +118,3 @@ def make_plan(
         config_hash=config_hash,
         data_hash=data_hash,
     )
-
-
-def tell(model: GPTConfig, plan: Plan) -> str:
-    """Return the plan as lines for people."""
-    repeats = "the dataset is not there yet" if plan.epochs is None else f"{plan.epochs:.2f} epochs"
-    available = (
-        ""
-        if plan.dataset_tokens is None
-        else f" of {plan.dataset_tokens:,} tokens in {plan.windows:,} windows"
-    )
-    last = plan.rows_per_rank - plan.micro_batch_sequences * (plan.micro_batches - 1)
-    smaller = "" if last == plan.micro_batch_sequences else f", the last of {last}"
-    lines = {
-        "model": describe(model),
-        "non-embedding": f"{plan.parameters_non_embedding:,} parameters",
-        "steps": f"{plan.steps:,} of {plan.tokens_per_step:,} tokens: {plan.train_tokens:,} tokens",
-        "data": f"{repeats}{available}",
-        "tokens/parameter": f"{plan.train_tokens / plan.parameters:.2f}"
-        f" ({plan.train_tokens / plan.parameters_non_embedding:.2f} per non-embedding parameter)",
-        "step": f"{plan.sequences_per_step:,} sequences of {plan.sequence_tokens:,} tokens",
-        "process": f"{plan.world_size} × {plan.rows_per_rank} sequences in {plan.micro_batches} passes of"
-        f" {plan.micro_batch_sequences}{smaller}",
-        "warm-up": f"{plan.warmup_tokens:,} tokens ({plan.warmup_tokens / plan.tokens_per_step:.1f} steps)",
-        "compute": f"{plan.flops:.3e} FLOPs ({plan.flops_per_token:,} a token by {plan.flops_formula})",
-        "identity": f"{plan.config_hash} on data {plan.data_hash or 'unknown'}",
-    }
-    return "\n".join(f"{name + ':':<18}{text}" for name, text in lines.items())

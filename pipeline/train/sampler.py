@@ -132,8 +132,9 @@ def rows_of(rank: int, world_size: int, windows: Indices) -> tuple[Indices, int]
 def pad(windows: Indices, rows: int) -> tuple[Indices, Indices]:
     """Return inputs and targets (rows, T) of windows (<= rows, T + 1); rows beyond have no targets."""
     shape = (rows, windows.shape[1] - 1)
-    inputs, targets = np.zeros(shape, dtype=np.int64), np.full(shape, NO_TARGET, dtype=np.int64)
+    inputs, targets = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
     inputs[: len(windows)], targets[: len(windows)] = windows[:, :-1], windows[:, 1:]
+    inputs[len(windows) :], targets[len(windows) :] = 0, NO_TARGET
     return inputs, targets
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from launch.environment import rank, world_size
 from model.config import GPTConfig
@@ -23,13 +25,18 @@ from pipeline.config import (
     load,
     plain,
 )
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, FormatError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.run import Run, writing
-from pipeline.train.plan import Plan, make_plan, tell
+from pipeline.train.estimate import Hardware, Need
+from pipeline.train.init import Init, Parent, problems_of_state, recorded_in, resolve
+from pipeline.train.plan import Plan, make_plan
+from pipeline.train.samples import Samples
+from pipeline.train.telling import tell, tell_needs
 from pipeline.trainer.optim import AdamW
 from pipeline.trainer.schedule import Schedule
+from pipeline.trainer.spikes import Spikes
 
 _log = logging.getLogger("loglinear.train")
 
@@ -43,10 +50,17 @@ class Validation(Schema):
 
 
 class Checkpoints(Schema):
-    """`every_steps` 0 writes one at the end alone (and when asked to stop)."""
+    """`every_steps` 0 writes one at the end alone (and when asked to stop).
+
+    An asynchronous one needs memory for a copy of state and weights on each process's CPU.
+    """
 
     every_steps: int = execution(1000, ge=0, description="steps between checkpoints; the last is always one")
     keep: int = execution(2, ge=1, description="newest checkpoints that are kept")
+    keep_every_steps: int | None = execution(
+        None, ge=1, description="checkpoints of multiples of it are kept for ever"
+    )
+    asynchronous: bool = execution(True, description="train on while a checkpoint is written")
 
 
 class Config(Schema):
@@ -57,11 +71,16 @@ class Config(Schema):
         description="a dataset's directory; what it holds is identity, where it lies is not"
     )
     model: Annotated[GPTConfig, Plain(GPTConfig)] = identity(description="the model's shape")
+    init: Init | None = identity(None, description="a parent to start from; null starts from the seed")
     optim: AdamW = identity(description="AdamW")
     schedule: Schedule = identity(Schedule(), description="learning rate over tokens")
     global_batch_tokens: int = identity(gt=0, description="tokens of one step, over all processes")
     train_tokens: int = identity(gt=0, description="tokens to train on, rounded up to whole steps")
     sequence_tokens: int | None = identity(None, gt=0, description="tokens of a window; default model.n_ctx")
+    document_masking: bool = identity(
+        False, description="attention stays inside a document; windows run across them all the same"
+    )
+    spikes: Spikes = identity(Spikes(), description="which steps are skipped, and when the run goes back")
     precision: str = identity(
         "fp32", pattern="^(fp32|bf16)$", description="of the products; all else is fp32"
     )
@@ -72,6 +91,8 @@ class Config(Schema):
     micro_batch_sequences: int | None = execution(None, gt=0, description="sequences of one pass at most")
     validation: Validation = execution(Validation(), description="loss on held-out text while training")
     checkpoint: Checkpoints = execution(Checkpoints(), description="what is kept to go on from")
+    samples: Samples = execution(Samples(), description="texts drawn while training")
+    hardware: Hardware = execution(Hardware(), description="the machine that `loglinear plan` reckons with")
     log_every_steps: int = execution(10, ge=1, description="steps between rows of metrics.jsonl")
     trackers: list[Annotated[Any, Kind("pipeline.trainer.trackers")]] = execution(
         [], description="besides jsonl"
@@ -80,28 +101,59 @@ class Config(Schema):
 
 def plan(config: Config) -> Plan:
     """Return all that follows from a configuration; ConfigError where its numbers do not fit together."""
+    return _plan_for(config, world_size())
+
+
+def _plan_for(config: Config, processes: int) -> Plan:
     manifest = Manifest.read(config.data) if (config.data / MANIFEST).exists() else None
     sequence_tokens = config.sequence_tokens or config.model.n_ctx
+    parent = resolve(config.init, Run(config.out)) if config.init else None
     problems = _problems(config, sequence_tokens, manifest)
+    if config.init and config.init.what == "state" and parent and parent.checkpoint.is_dir():
+        data_hash = manifest.hash if manifest else None
+        problems += problems_of_state(parent, identity_of(config), data_hash, config.train_tokens)
     if problems:
         raise ConfigError(problems)
-    return make_plan(
+    made = make_plan(
         model=config.model,
         global_batch_tokens=config.global_batch_tokens,
         train_tokens=config.train_tokens,
         sequence_tokens=sequence_tokens,
         warmup_tokens=config.schedule.warmup_tokens,
         micro_batch_sequences=config.micro_batch_sequences,
-        world_size=world_size(),
+        world_size=processes,
         dataset_tokens=manifest.tokens("train") if manifest else None,
-        config_hash=identity_hash(config, data=manifest.hash if manifest else None),
+        config_hash=_hash(config, manifest, parent),
         data_hash=manifest.hash if manifest else None,
     )
+    return replace(made, parent=parent)
 
 
 def describe(config: Config, plan: Plan) -> str:
-    """Return the plan as lines for people."""
-    return tell(config.model, plan)
+    """Return the plan as lines for people, for the machine that `hardware` names where it names one."""
+    if config.hardware.count:
+        plan = _plan_for(config, config.hardware.count)
+    lines = tell(config.model, plan)
+    if config.init is not None:
+        parent = plan.parent
+        start = f"{parent.checkpoint} ({parent.hash})" if parent else "the parent is not there yet"
+        lines = f"{lines}\n{'start:':<18}{config.init.what} of {start}"
+    needs = need(config, plan, "cpu" if config.engine.device == "cpu" else "cuda")
+    return f"{lines}\n\n{tell_needs(plan, needs, config.engine, config.hardware)}"
+
+
+def need(config: Config, plan: Plan, device: Literal["cpu", "cuda"]) -> Need:
+    """Return what the memory of one process follows from."""
+    return Need(
+        model=config.model,
+        sequence_tokens=plan.sequence_tokens,
+        rows=plan.rows_per_rank,
+        precision=config.precision,
+        device=device,
+        documents=config.document_masking,
+        processes=plan.world_size,
+        staged=config.checkpoint.asynchronous,
+    )
 
 
 def run(config: Config, plan: Plan) -> None:
@@ -117,11 +169,17 @@ def run(config: Config, plan: Plan) -> None:
     if run.finished:
         _log.info("%s: finished, %s tokens; nothing to do", config.out, f"{plan.train_tokens:,}")
         return
+    if config.init and plan.parent is None:
+        raise FormatError(f"init.checkpoint: {config.init.checkpoint}: no checkpoint, run or model is here")
     manifest = Manifest.read(config.data)
     manifest.check(config.data, hashes=rank() == 0)
+    from pipeline.train.fit import refuse_what_cannot_fit
     from pipeline.train.loop import train  # brings torch, which a finished run does without
     from pipeline.trainer.stop import Stop
 
+    refuse_what_cannot_fit(
+        partial(need, config, plan), config.engine, plan.micro_batch_sequences, config.hardware
+    )
     with Stop(lambda: run.stop_requested(since=started)) as stop, ExitStack() as stack:
         writer = stack.enter_context(writing(config.out)) if rank() == 0 else None
         if writer is not None:
@@ -137,6 +195,12 @@ def refuse_other(run: Run, config: Config, plan: Plan) -> None:
     changed += [
         f"data: {hash!r} -> {plan.data_hash!r} (hash of the manifest)" for hash in sorted(data_hashes)
     ]
+    recorded = recorded_in(run)
+    if recorded and plan.parent and recorded.hash != plan.parent.hash:
+        changed.append(
+            f"init.checkpoint: {recorded.hash!r} ({recorded.checkpoint}) -> {plan.parent.hash!r}"
+            f" ({plan.parent.checkpoint}; hash of what is there)"
+        )
     if changed:
         remedy = "give another out, or go back to the run's own values"
         raise ConfigError(
@@ -144,6 +208,12 @@ def refuse_other(run: Run, config: Config, plan: Plan) -> None:
         )
     for line in differences(plain(earlier), plain(config)):
         _log.info("%s: changed, which does not change the result: %s", run.directory, line)
+
+
+def _hash(config: Config, manifest: Manifest | None, parent: Parent | None) -> str:
+    """Return the hash of what a run is: its identity, the data's and, where it has one, its parent's."""
+    started = {"init": parent.hash} if parent else {}
+    return identity_hash(config, data=manifest.hash if manifest else None, **started)
 
 
 def _problems(config: Config, sequence_tokens: int, manifest: Manifest | None) -> list[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from pipeline.train.sampler import Windows, pad
-from pipeline.trainer.engine import Batch, Engine
+from pipeline.train.batches import as_batch
+from pipeline.train.sampler import Windows
+from pipeline.trainer.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Validated:
 class Validation:
     """The first windows of a split, in order, spread over the processes: the same windows at any world size.
 
-    `byte_lengths` are the bytes of text of each id (V,). A pass of neighbouring windows is one observation,
-    so the standard error allows for the likeness of text that stands together.
+    `byte_lengths` are the bytes of text of each id (V,); `eot_id` is as in `as_batch`. A pass of neighbouring
+    windows is one observation, so the standard error allows for the likeness of text that stands together.
     """
 
     def __init__(
@@ -39,10 +39,12 @@ class Validation:
         rank: int,
         world_size: int,
         byte_lengths: list[int],
+        eot_id: int | None = None,
     ):
         wanted = windows.count if tokens is None else max(tokens // windows.sequence_tokens, 1)
         self._windows, self._count = windows, min(wanted, windows.count)
         self._rows, self._rank, self._world_size = rows, rank, world_size
+        self._eot_id = eot_id
         self._byte_lengths: npt.NDArray[np.int64] = np.asarray(byte_lengths, dtype=np.int64)
 
     def run(self, engine: Engine, interrupted: Callable[[], bool]) -> Validated | None:
@@ -54,18 +56,13 @@ class Validation:
                 return None
             windows = self._windows.read(range(start, min(start + wide, self._count)))
             text_bytes += int(self._byte_lengths[windows[:, 1:]].sum())
-            (loss,) = engine.loss(as_batch(windows[self._rank :: self._world_size], self._rows)).values()
+            batch = as_batch(windows[self._rank :: self._world_size], self._rows, self._eot_id)
+            (loss,) = engine.loss(batch).values()
             sums.append(loss.sum)
             counts.append(loss.count)
         mean, stderr = mean_of_ratios(sums, counts)
         bits = sum(sums) / math.log(2) / text_bytes if text_bytes else None
         return Validated(loss=mean, stderr=stderr, bits_per_byte=bits, tokens=sum(counts))
-
-
-def as_batch(windows: npt.NDArray[np.int64], rows: int) -> Batch:
-    """Return windows (<= rows, T + 1) as a batch of `rows`; the rows beyond have no targets."""
-    inputs, targets = pad(windows, rows)
-    return Batch(torch.from_numpy(inputs), torch.from_numpy(targets))
 
 
 def mean_of_ratios(sums: list[float], counts: list[int]) -> tuple[float, float | None]:

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+
+def join(device: torch.device) -> None:
+    """Meet the job's other processes: over gloo, and between GPUs over NCCL; once a process."""
+    if dist.is_initialized():
+        return
+    on_gpu = device.type == "cuda"
+    settings: dict[str, Any] = {"backend": "cpu:gloo,cuda:nccl" if on_gpu else "gloo"}
+    if on_gpu:
+        settings["device_id"] = device
+    if "MASTER_ADDR" not in os.environ:
+        # Nobody has started several processes: this one needs no port to meet itself.
+        settings |= {"store": dist.HashStore(), "rank": 0, "world_size": 1}  # type: ignore[attr-defined]
+    dist.init_process_group(**settings)
+
+
+def leave() -> None:
+    """Leave the group of processes, if this one has joined any."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def alone() -> bool:
@@ -21,6 +42,15 @@ def total(values: Mapping[str, float], device: torch.device) -> dict[str, float]
     sums = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
     dist.all_reduce(sums)
     return dict(zip(values, sums.tolist(), strict=True))
+
+
+def largest(values: Sequence[int]) -> list[int]:
+    """Return the largest of each number over all processes: a few bytes, for what is asked at every step."""
+    if alone():
+        return list(values)
+    found = torch.tensor(values, dtype=torch.int64)  # on the CPU, where gloo answers whatever the device
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return [int(value) for value in found.tolist()]
 
 
 def from_first(value: Any) -> Any:

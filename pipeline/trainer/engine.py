@@ -7,6 +7,7 @@ behind it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,24 +25,33 @@ NO_TARGET = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process forwards at once: `inputs` and `targets` (B, T), int64; -100 asks for no loss."""
+    """What one process forwards at once: `inputs` and `targets` (B, T), int64; -100 asks for no loss.
+
+    `documents` (B, T), int64, number the document of each position: attention then stays inside a document.
+    """
 
     inputs: Tensor
     targets: Tensor
+    documents: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
-        return Batch(self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True))
+        documents = self.documents
+        return Batch(
+            self.inputs.to(device, non_blocking=True),
+            self.targets.to(device, non_blocking=True),
+            documents if documents is None else documents.to(device, non_blocking=True),
+        )
 
 
 @dataclass(frozen=True)
 class StepStats:
     """One optimizer step over all ranks: weighted loss, gradient norm before the clip, targets counted.
 
-    `applied` is False where loss or norm was not finite and the step was therefore skipped; `grad_norm` is
-    NaN then.
+    `applied` is False where the step was skipped: weights, moments and step count are as before it.
+    `grad_norm` is NaN where loss or norm was not finite; a norm above the step's limit is told as it was.
     """
 
     loss: float
@@ -91,11 +101,11 @@ class NextToken:
 
     def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Return the summed cross-entropy in nats."""
-        return {self.name: model(batch.inputs, batch.targets)}
+        return {self.name: model(batch.inputs, batch.targets, batch.documents)}
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return logits (B, T, V)."""
-        logits: Tensor = model(batch.inputs)
+        logits: Tensor = model(batch.inputs, documents=batch.documents)
         return logits
 
 
@@ -105,8 +115,12 @@ class Engine(Protocol):
     Every method is collective.
     """
 
-    def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepStats:
-        """Accumulate the micro-batches, clip, and update unless loss or norm is not finite."""
+    def train_step(self, micro_batches: Sequence[Batch], lr: float, limit: float = math.inf) -> StepStats:
+        """Accumulate the micro-batches, clip, and update.
+
+        The update is skipped where the loss or the gradient norm before the clip is not finite, or the norm
+        is above `limit`.
+        """
 
     def loss(self, batch: Batch) -> Losses:
         """Return the loss terms over all ranks' batches, without training."""
@@ -115,10 +129,16 @@ class Engine(Protocol):
         """Return the model's outputs for this rank's batch."""
 
     def weights(self) -> dict[str, Tensor] | None:
-        """Return the full-precision weights on rank 0's CPU, None elsewhere."""
+        """Return copies of the full-precision weights on rank 0's CPU, None elsewhere.
+
+        They share no memory with the model, so a thread may write them while training goes on.
+        """
 
     def save_state(self, directory: Path) -> Pending:
-        """Write the engine-neutral training state; `wait()` on the result before anything is published."""
+        """Copy the engine-neutral training state to the CPU and write it in a thread; training may go on.
+
+        `wait()` on the result, on every rank, before anything is published.
+        """
 
     def load_state(self, directory: Path) -> None:
         """Take over a state that any engine at any world size has written."""

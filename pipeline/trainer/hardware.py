@@ -7,23 +7,13 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
-from types import MappingProxyType
+from pathlib import Path
 
+import psutil
 import torch
 
 from pipeline.errors import ConfigError
-
-# FLOP/s from NVIDIA's data sheets: bf16 dense (sparse figures are twice these), fp32 without tensor cores.
-GPU_PEAKS = MappingProxyType(
-    {
-        "A100": {"bf16": 312e12, "fp32": 19.5e12},
-        "H100 PCIe": {"bf16": 756e12, "fp32": 51e12},
-        "H100": {"bf16": 989e12, "fp32": 67e12},
-        "H200": {"bf16": 989e12, "fp32": 67e12},
-        "L40S": {"bf16": 362e12, "fp32": 91.6e12},
-        "RTX 4090": {"bf16": 165e12, "fp32": 82.6e12},
-    }
-)
+from pipeline.trainer.gpus import GPUS, recognised
 
 # glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -83,11 +73,18 @@ def peak(device: torch.device, precision: str) -> Peak | None:
     """Return the device's peak: a data sheet's for a known GPU, a measured product for a CPU, else None."""
     if device.type == "cpu":
         return _measured(device)
-    name = torch.cuda.get_device_name(device)
-    for label, peaks in GPU_PEAKS.items():
-        if all(word in name for word in label.split()):
-            return Peak(peaks[precision], f"{label} {precision} dense, data sheet")
-    return None
+    properties = torch.cuda.get_device_properties(device)
+    name = recognised(properties.name, properties.total_memory)
+    if name is None:
+        return None
+    return Peak(getattr(GPUS[name], precision), f"{name} {precision} dense, data sheet")
+
+
+def available_memory_bytes(device: torch.device) -> int:
+    """Return what is free for this process: on its GPU, or on this machine within its control group."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min([psutil.virtual_memory().available, *_left_in_control_groups()])
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -110,3 +107,43 @@ def _measured(device: torch.device, size: int = 768, repeats: int = 5) -> Peak:
     return Peak(
         2 * size**3 / min(seconds[1:]), f"measured fp32 {size}x{size} matrix product, {threads} threads"
     )
+
+
+def _left_in_control_groups(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> list[int]:
+    """Return what each control group around this process may still use; empty where none is limited.
+
+    Page cache counts as used there, but gives way.
+    """
+    left = []
+    for group in _control_groups(root, own):
+        for limit, used, cache in (
+            ("memory.max", "memory.current", "inactive_file"),  # cgroup 2
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            try:
+                allowed, held = (group / limit).read_text().strip(), int((group / used).read_text())
+                counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):
+                continue
+            if allowed != "max":
+                left.append(max(int(allowed) - held + int(counts.get(cache, 0)), 0))
+    return left
+
+
+def _control_groups(root: Path, own: Path) -> list[Path]:
+    """Return the folders of this process's group and of those around it, under either version's root."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    found = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "memory" if controllers else root
+        inner = top / group.lstrip("/")
+        found += [inner, *(folder for folder in inner.parents if folder.is_relative_to(top))]
+    return found

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+CLIP_EPS = 1e-6
+"""Added to the norm that gradients are divided by, as in `torch.nn.utils.clip_grad_norm_`."""
 
 
 class AdamW(Schema):
@@ -29,11 +31,16 @@ class AdamW(Schema):
     grad_clip: float = identity(1.0, ge=0, description="largest global gradient norm; 0 for none")
 
 
+def decays(tensor: torch.Tensor) -> bool:
+    """Tell whether weight decay applies to a parameter."""
+    return tensor.ndim >= 2
+
+
 def groups(parameters: Iterable[torch.nn.Parameter], config: AdamW) -> list[dict[str, Any]]:
     """Return the two parameter groups, those that decay first; a group may be empty."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
-    others = [parameter for parameter in trained if parameter.ndim < 2]
+    matrices = [parameter for parameter in trained if decays(parameter)]
+    others = [parameter for parameter in trained if not decays(parameter)]
     return [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -49,72 +56,92 @@ def torch_adamw(parameters: Iterable[torch.nn.Parameter], config: AdamW) -> torc
 
 
 class FusedAdamW:
-    """The kernel of `torch.optim.AdamW(fused=True)` without the class around it.
+    """The kernel of `torch.optim.AdamW(fused=True)` without the class around it; clip and skip are its own.
 
-    Making a `torch.optim.Optimizer` imports the compiler: 1.6 s, a third of the start of a small run.
+    Making a `torch.optim.Optimizer` imports the compiler: 1.6 s, a third of the start of a small run. The
+    kernel takes what a gradient scaler would give it: a divisor of the gradients, which clips them without
+    a pass over memory, and a mark to leave everything as it is. Both are read on the device, so nobody waits
+    for the norm. `tensors` are a process's own parts of the parameters, with as many dimensions.
     """
 
-    def __init__(self, named: Mapping[str, torch.nn.Parameter], config: AdamW):
+    def __init__(self, tensors: Mapping[str, torch.Tensor], config: AdamW):
         import torch
 
         self._config = config
-        self._groups = [group for group in groups(named.values(), config) if group["params"]]
-        names = {parameter: name for name, parameter in named.items()}
-        self._names = [[names[parameter] for parameter in group["params"]] for group in self._groups]
-        self._moments = [
-            [[torch.zeros_like(parameter) for parameter in group["params"]] for _ in MOMENTS]
-            for group in self._groups
+        self._tensors = tensors
+        self._moments = {
+            moment: {name: torch.zeros_like(tensor) for name, tensor in tensors.items()} for moment in MOMENTS
+        }
+        device = next(iter(tensors.values())).device
+        self._count = torch.zeros((), dtype=torch.float32, device=device)
+        self._groups = [
+            (names, decay)
+            for names, decay in (
+                ([name for name, tensor in tensors.items() if decays(tensor)], config.weight_decay),
+                ([name for name, tensor in tensors.items() if not decays(tensor)], 0.0),
+            )
+            if names
         ]
-        self._counts = [
-            [torch.zeros((), dtype=torch.float32, device=parameter.device) for parameter in group["params"]]
-            for group in self._groups
-        ]
-        self.steps = 0
 
-    def step(self, lr: float) -> None:
-        """Update every parameter from its gradient."""
+    def step(
+        self, lr: float, gradients: Mapping[str, torch.Tensor], grad_norm: torch.Tensor, good: torch.Tensor
+    ) -> None:
+        """Clip by the norm (fp32) and update, where `good` is 1; where it is 0, leave all as it is.
+
+        The gradients are overwritten.
+        """
         import torch
 
-        self.steps += 1
+        device, clip = self._count.device, self._config.grad_clip
+        grad_norm, good = grad_norm.to(device), good.to(device)
+        scale = ((grad_norm + CLIP_EPS) / clip).clamp_(min=1) if clip else None
+        skip = 1 - good
+        self._count += good
         with torch.no_grad():
-            for group, moments, counts in zip(self._groups, self._moments, self._counts, strict=True):
-                parameters = group["params"]
-                torch._foreach_add_(counts, 1)
+            for names, decay in self._groups:
                 torch._fused_adamw_(
-                    parameters,
-                    [parameter.grad for parameter in parameters],
-                    moments[0],
-                    moments[1],
+                    [self._tensors[name] for name in names],
+                    [gradients[name] for name in names],
+                    [self._moments["exp_avg"][name] for name in names],
+                    [self._moments["exp_avg_sq"][name] for name in names],
                     [],
-                    counts,
+                    [self._count] * len(names),
                     lr=lr,
                     beta1=self._config.betas[0],
                     beta2=self._config.betas[1],
-                    weight_decay=group["weight_decay"],
+                    weight_decay=decay,
                     eps=self._config.eps,
                     amsgrad=False,
                     maximize=False,
+                    grad_scale=scale,
+                    found_inf=skip,
                 )
 
     def moments(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return each moment's tensors by parameter name."""
-        return {
-            moment: {
-                name: tensor
-                for names, tensors in zip(self._names, self._moments, strict=True)
-                for name, tensor in zip(names, tensors[number], strict=True)
-            }
-            for number, moment in enumerate(MOMENTS)
-        }
+        return self._moments
 
-    def set_steps(self, steps: int) -> None:
-        """Go on counting, for the correction of the moments' bias, from a number of steps."""
-        self.steps = steps
-        for counts in self._counts:
-            for count in counts:
-                count.fill_(steps)
+    @property
+    def steps(self) -> int:
+        """How many steps were applied; asking waits for the device."""
+        return int(self._count)
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._count.fill_(steps)
 
 
-def is_good(loss: float, grad_norm: float) -> bool:
-    """Tell whether a step may be applied: the rule of every engine is that loss and norm are finite."""
-    return math.isfinite(loss) and math.isfinite(grad_norm)
+def judged(loss: torch.Tensor, grad_norm: torch.Tensor, limit: float = math.inf) -> torch.Tensor:
+    """Return 1 where a step may be applied and 0 where not (fp32, on the device): the rule of every engine.
+
+    Loss and norm must be finite, the norm within the limit; no comparison with NaN is true.
+    """
+    import torch
+
+    largest = torch.finfo(torch.float32).max
+    return ((loss.abs() <= largest) & (grad_norm <= min(limit, largest))).float()
+
+
+def is_good(loss: float, grad_norm: float, limit: float = math.inf) -> bool:
+    """Tell whether a step may be applied, by the rule of `judged`."""
+    return math.isfinite(loss) and math.isfinite(grad_norm) and grad_norm <= limit

@@ -1,16 +1,24 @@
-"""The `single` engine: a model on one device, stepped by one process."""
+"""The `single` engine, and what it shares with those that hold the model in parts: `ddp` and `fsdp2`.
+
+Weights, gradients, their sums and the moments are fp32. With precision bf16 the products alone run in bf16,
+under autocast. The update waits for nothing: norm, clip and the decision to skip are made on the device, and
+one transfer at the end of the step tells of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from launch.environment import rank, world_size
 from pipeline.trainer import state
+from pipeline.trainer.collective import gathered, leave, total, wait_for_all
 from pipeline.trainer.engine import (
     Batch,
     Loss,
@@ -23,88 +31,134 @@ from pipeline.trainer.engine import (
     weighted,
 )
 from pipeline.trainer.hardware import peak_memory_bytes
-from pipeline.trainer.optim import MOMENTS, AdamW, FusedAdamW, is_good
+from pipeline.trainer.optim import AdamW, FusedAdamW, judged
 
 
 class Single:
-    """The reference that every other engine equals."""
+    """The reference that every other engine equals.
+
+    `_tensors` are this process's parts of the parameters by name: here all of each. An engine that spreads
+    the model says how a part and the whole become each other, and where gradients are summed.
+    """
 
     def __init__(
         self, model: nn.Module, optim: AdamW, objective: Objective, precision: Precision, device: torch.device
     ):
         self._model, self._objective, self._precision, self._device = model, objective, precision, device
         self._parameters = dict(model.named_parameters())
-        self._optimizer = FusedAdamW(self._parameters, optim)
-        self._clip = optim.grad_clip
+        self._tensors = self._parts()
+        self._optimizer = FusedAdamW(self._tensors, optim)
 
-    def train_step(self, micro_batches: Sequence[Batch], lr: float) -> StepStats:
+    def train_step(self, micro_batches: Sequence[Batch], lr: float, limit: float = math.inf) -> StepStats:
         """Accumulate, clip, update."""
-        counts = counted(self._objective, micro_batches)
-        self._model.train()
-        losses = [self._backward(batch.to(self._device), counts) for batch in micro_batches]
-        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        # One transfer for both figures: on a GPU this is the only wait of the step.
-        loss, grad_norm = torch.stack([torch.stack(losses).sum(), norm]).tolist()
-        applied = is_good(loss, grad_norm)
-        if applied:
-            if 0 < self._clip < grad_norm + 1e-6:
-                torch._foreach_mul_(gradients, self._clip / (grad_norm + 1e-6))
-            self._optimizer.step(lr)
+        counts = total(counted(self._objective, micro_batches), self._device)
+        if not self._model.training:  # a walk over all modules, a fiftieth of a tiny model's step
+            self._model.train()
+        losses = []
+        for left, batch in enumerate(micro_batches, 1 - len(micro_batches)):
+            self._expect_pass(is_last=left == 0)
+            losses.append(self._backward(batch.to(self._device), counts))
+        gradients = self._gradients()
+        loss, norm = self._summed(torch.stack(losses).sum(), nn.utils.get_total_norm(gradients.values()))
+        good = judged(loss, norm, limit)
+        self._optimizer.step(lr, gradients, norm, good)
         for parameter in self._parameters.values():
             parameter.grad = None
-        return StepStats(loss, grad_norm if applied else math.nan, int(max(counts.values())), applied)
+        # One transfer for all figures: on a GPU this is the only wait of the step.
+        told_loss, told_norm, applied = torch.stack([loss, norm, good]).tolist()
+        finite = math.isfinite(told_loss) and math.isfinite(told_norm)
+        return StepStats(
+            told_loss, told_norm if finite else math.nan, int(max(counts.values())), bool(applied)
+        )
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> Losses:
-        """Return the loss terms of a batch."""
+        """Return the loss terms over all ranks' batches."""
         self._model.eval()
-        counts = self._objective.counts(batch)
         with self._autocast():
             sums = self._objective.sums(self._model, batch.to(self._device))
+        counts = {f"count {name}": float(count) for name, count in self._objective.counts(batch).items()}
+        values = total({**counts, **{name: float(value) for name, value in sums.items()}}, self._device)
         weights = self._objective.weights
-        return {name: Loss(float(value), counts[name], weights[name]) for name, value in sums.items()}
+        return {name: Loss(values[name], int(values[f"count {name}"]), weights[name]) for name in sums}
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Tensor:
-        """Return the model's outputs."""
+        """Return the model's outputs for this rank's batch."""
         self._model.eval()
         with self._autocast():
             return self._objective.predict(self._model, batch.to(self._device))
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return the weights on the CPU."""
-        return {name: parameter.detach().cpu() for name, parameter in self._parameters.items()}
+    def weights(self) -> dict[str, Tensor] | None:
+        """Return copies of the full weights on rank 0's CPU."""
+        found: dict[str, Tensor] = {}
+        for name, tensor in self._tensors.items():
+            whole = self._whole(name, tensor)
+            if rank() == 0:
+                found |= state.staged({name: whole})
+        return found if rank() == 0 else None
 
     def save_state(self, directory: Path) -> Pending:
-        """Write weights, moments and generators."""
-        tensors = {f"{state.WEIGHT}/{name}": tensor for name, tensor in self.weights().items()}
-        for moment, values in self._optimizer.moments().items():
-            tensors |= {f"{moment}/{name}": tensor.cpu() for name, tensor in values.items()}
-        rng = state.rng_tensors(rank=0)
-        owner = dict.fromkeys(self._parameters, 0)
-        state.write_index(directory, self._optimizer.steps, owner, [list(rng)])
-        return Pending(lambda: state.write_shard(directory, 0, 1, {**tensors, **rng}))
+        """Copy weights, moments and generators, each tensor to the process that writes it, one by one."""
+        owner = state.owners({name: p.numel() for name, p in self._parameters.items()}, world_size())
+        mine: dict[str, Tensor] = {}
+        for kind, tensors in self._held().items():
+            for name, tensor in tensors.items():
+                whole = self._whole(name, tensor)
+                if owner[name] == rank():
+                    mine |= state.staged({f"{kind}/{name}": whole})
+        rng = state.rng_tensors(rank())
+        names = gathered(list(rng))
+        if rank() == 0:
+            state.write_index(directory, self._optimizer.steps, owner, names)
+        return Pending(lambda: state.write_shard(directory, rank(), world_size(), {**mine, **rng}))
 
     @torch.no_grad()
     def load_state(self, directory: Path) -> None:
-        """Take over weights, moments and generators."""
+        """Take over weights, moments and generators; every process reads what it holds a part of."""
         found = state.State(directory)
         found.check_names(self._parameters)
-        moments = self._optimizer.moments()
-        for name, parameter in self._parameters.items():
-            parameter.copy_(found.tensor(state.WEIGHT, name, parameter.shape))
-            for moment in MOMENTS:
-                moments[moment][name].copy_(found.tensor(moment, name, parameter.shape))
-        self._optimizer.set_steps(found.optimizer_steps)
-        found.restore_rng(rank=0, world_size=1)
+        for kind, tensors in self._held().items():
+            for name, tensor in tensors.items():
+                whole = found.tensor(kind, name, self._parameters[name].shape)
+                tensor.copy_(self._part(name, whole))
+        self._optimizer.steps = found.optimizer_steps
+        found.restore_rng(rank(), world_size())
+        wait_for_all()
 
     def memory_bytes(self) -> int:
-        """Return the peak of this process or its device."""
+        """Return the peak of this rank's process or device."""
         return peak_memory_bytes(self._device)
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Leave the group of processes, where there is one."""
+        leave()
+
+    def _parts(self) -> dict[str, Tensor]:
+        """Return what this process holds and updates of each parameter."""
+        return dict(self._parameters)
+
+    def _whole(self, name: str, part: Tensor) -> Tensor:  # noqa: ARG002 - a part is the whole here
+        """Return a parameter, or a moment of it, in full shape; collective."""
+        return part
+
+    def _part(self, name: str, whole: Tensor) -> Tensor:  # noqa: ARG002
+        """Return this process's part of a full tensor."""
+        return whole
+
+    def _expect_pass(self, is_last: bool) -> None:
+        """Make ready for a micro-batch, the step's last one or not."""
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """Return the gradients of the parts, summed over the step and over all processes."""
+        return {name: cast(Tensor, parameter.grad) for name, parameter in self._parameters.items()}
+
+    def _summed(self, loss: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loss and gradient norm over all processes from those of this process's part (fp32)."""
+        return loss, norm
+
+    def _held(self) -> dict[str, Mapping[str, Tensor]]:
+        return {state.WEIGHT: self._tensors, **self._optimizer.moments()}
 
     def _backward(self, batch: Batch, counts: dict[str, float]) -> Tensor:
         with self._autocast():
@@ -115,11 +169,3 @@ class Single:
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16")
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compile each repeated block: one graph serves all of them, and start-up stays short."""
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            for block in module:
-                block.compile()

@@ -11,16 +11,16 @@ size is the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline.errors import FormatError
+from pipeline.formats.checkpoint import write_summed
 from pipeline.formats.publish import read_json
 from pipeline.trainer.optim import MOMENTS
 
@@ -28,6 +28,16 @@ FORMAT = 1
 INDEX = "index.json"
 WEIGHT = "weight"
 KINDS = (WEIGHT, *MOMENTS)
+
+# The names that the safetensors format has for types.
+_DTYPES = {
+    torch.float32: "F32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.uint8: "U8",
+}
 
 
 def owners(sizes: Mapping[str, int], world_size: int) -> dict[str, int]:
@@ -45,12 +55,26 @@ def file_of(rank: int, world_size: int) -> str:
     return f"tensors-{rank:05d}-of-{world_size:05d}.safetensors"
 
 
+def staged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU that share no memory with the originals, so that training may go on.
+
+    From a GPU they go to pinned memory, all at once.
+    """
+    copies = {}
+    for name, tensor in tensors.items():
+        source = tensor.detach()
+        pinned = source.is_cuda
+        copy = torch.empty(source.shape, dtype=source.dtype, device="cpu", pin_memory=pinned)
+        copies[name] = copy.copy_(source, non_blocking=pinned)
+    if any(tensor.is_cuda for tensor in tensors.values()):
+        torch.cuda.synchronize()
+    return copies
+
+
 def write_shard(directory: Path, rank: int, world_size: int, tensors: Mapping[str, Tensor]) -> None:
-    """Write one process's part."""
+    """Write one process's part as safetensors; its sum, taken while writing, stays beside it."""
     directory.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()}, directory / file_of(rank, world_size)
-    )
+    write_summed(directory / file_of(rank, world_size), _safetensors(tensors))
 
 
 def write_index(
@@ -127,3 +151,24 @@ def rng_tensors(rank: int) -> dict[str, Tensor]:
 
 def _rng_name(rank: int, device: str) -> str:
     return f"rng/{rank}/{device}"
+
+
+def _safetensors(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """Yield a safetensors file piece by piece: length of the header, header, then each tensor's bytes."""
+    header, end = {}, 0
+    # Wide types first, so that every tensor is aligned to its own width.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    for name in names:
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        flat = tensors[name].detach().contiguous().reshape(-1)
+        yield flat.view(torch.uint8).numpy().data

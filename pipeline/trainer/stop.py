@@ -14,6 +14,9 @@ from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 FILE_POLL_SECONDS = 1.0
+STOP_FILE = "stop file"
+# What a stop can be due to; the later ones are told where processes have different ones.
+REASONS = ("", STOP_FILE, *(number.name for number in SIGNALS))
 
 
 class Stop:
@@ -42,16 +45,15 @@ class Stop:
         if not self.reason and now >= self._next_poll:
             self._next_poll = now + FILE_POLL_SECONDS
             if self._file_requested():
-                self.reason = "stop file"
+                self.reason = STOP_FILE
         return self.reason
 
     def agreed(self) -> str:
         """Return why any process of the job was asked to stop, the same on all; collective."""
-        from pipeline.trainer.collective import alone, gathered
+        from pipeline.trainer.collective import largest
 
-        if alone():
-            return self.requested()
-        return next((reason for reason in gathered(self.requested()) if reason), "")
+        (number,) = largest([REASONS.index(self.requested())])
+        return REASONS[number]
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a signal handler
         self.reason = signal.Signals(number).name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 WITH_TORCH = (
+    "model.attention",
     "model.transformer",
     "model.heads",
     "model.generate",

@@ -19,3 +19,14 @@ def test_a_process_of_torchrun_reads_its_variables(monkeypatch: pytest.MonkeyPat
 
     assert (environment.rank(), environment.local_rank(), environment.world_size()) == (3, 1, 4)
     assert environment.restart_count() == 2
+
+
+def test_a_node_is_named_by_its_host_and_by_its_number_where_it_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    alone = environment.node_name()
+    monkeypatch.setenv("NODE_RANK", "3")
+
+    assert environment.node_rank() == 3
+    assert environment.node_name() == f"{alone}-3"

@@ -44,7 +44,11 @@ def test_flops_of_the_smallest_gpt2_agree_with_sums_made_by_hand(formula, gigafl
 def test_both_names_of_a_size_are_told():
     named = describe(GPTConfig(n_layer=12, n_head=12, n_embd=768, label="117M"))
 
-    assert named.startswith("117M (124,439,808 parameters")
+    assert named.startswith("GPT-2 117M (124,439,808 parameters")
+    gpt1 = GPTConfig(
+        architecture="gpt1", n_layer=12, n_head=12, n_embd=768, n_ctx=512, vocab_size=40478, label="117M"
+    )
+    assert describe(gpt1).startswith("GPT-1 117M (116,534,784 parameters")
 
 
 def test_training_needs_sixteen_bytes_a_parameter():
@@ -59,6 +63,7 @@ def test_training_needs_sixteen_bytes_a_parameter():
         ({"n_head": 5}, "n_embd (64) must be a multiple of n_head (5)"),
         ({"n_layer": 0}, "n_layer is 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"architecture": "gpt3"}, "architecture is 'gpt3', but must be one of gpt2, gpt1"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused_with_its_value(wrong, message):

@@ -11,10 +11,11 @@ PROMPTS = [[1, 2, 3], [5, 6, 7, 8, 9, 10, 11], [40]]
 SAMPLED = Sampling(temperature=0.8, top_k=20, top_p=0.9)
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["gpt2", "gpt1"])
+def model(request):
     torch.manual_seed(0)
-    model = GPT(GPTConfig(n_layer=2, n_head=2, n_embd=16, n_ctx=32, vocab_size=41)).eval()
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 32, "vocab_size": 41}
+    model = GPT(GPTConfig(architecture=request.param, **shape)).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.2)
     return model
@@ -82,6 +83,29 @@ def test_a_stop_id_ends_its_own_reply_alone(model):
     stopped = generate(model, PROMPTS, max_new_tokens=10, stop_ids=[stop])
 
     assert stopped == [reply[: reply.index(stop)] if stop in reply else reply for reply in free]
+
+
+def test_what_is_told_of_every_id_may_end_a_reply_and_no_other(model):
+    free = generate(model, PROMPTS, max_new_tokens=10)
+    told = [[], [], []]
+
+    def ended(number, id):
+        told[number].append(id)
+        return number == 1 and len(told[1]) == 4
+
+    stopped = generate(model, PROMPTS, max_new_tokens=10, ended=ended)
+
+    assert stopped == told == [free[0], free[1][:4], free[2]]
+
+
+def test_no_step_is_taken_once_every_reply_is_over(model):
+    steps = []
+    hook = model.h[0].register_forward_hook(lambda *_: steps.append(1))
+
+    generate(model, PROMPTS, max_new_tokens=10, ended=lambda *_: True)
+    hook.remove()
+
+    assert len(steps) == 1
 
 
 def test_a_stream_gives_ids_one_step_at_a_time(model):

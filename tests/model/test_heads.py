@@ -97,6 +97,91 @@ def test_autocast_computes_the_products_in_its_own_precision():
     torch.testing.assert_close(loss, plain(hidden, weight, targets), rtol=1e-2, atol=0)
 
 
+def test_the_chunks_of_a_gradient_are_summed_in_the_weights_own_precision(monkeypatch):
+    monkeypatch.setattr(heads, "_chunk_rows", lambda *_: 16)
+    hidden, weight, targets = factors(64, 16, 40, dtype=torch.float32)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        next_token_loss(hidden, weight, targets).backward()
+
+    assert not weight.grad.equal(weight.grad.bfloat16().float())
+
+
+@pytest.mark.parametrize("ids", [1, 127, 128, 129])
+@pytest.mark.parametrize("rows", [1, 150])
+def test_padding_of_the_vocabulary_shows_nowhere(monkeypatch, ids, rows):
+    hidden, weight, targets = factors(rows, 6, ids)
+    expected = plain(hidden, weight, targets)
+    gradients = torch.autograd.grad(3 * expected, (hidden, weight))
+    monkeypatch.setattr(heads, "_multiplied", heads._padded)
+
+    loss = next_token_loss(hidden, weight, targets)
+
+    assert heads._padded(weight.detach(), weight.dtype).shape == (-(-ids // 128) * 128, 6)
+    torch.testing.assert_close(loss, expected)
+    for found, wanted in zip(torch.autograd.grad(3 * loss, (hidden, weight)), gradients, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_autocast_gives_what_padded_factors_in_its_precision_give():
+    hidden, weight, targets = factors(64, 16, 40, dtype=torch.float32)
+    rounded = [factor.detach().bfloat16().float() for factor in (hidden, weight)]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = token_losses(hidden, weight, targets)
+
+    logits = (rounded[0] @ rounded[1].t()).bfloat16().float()
+    expected = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(losses, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_torch_s_own_chunked_loss_agrees(dtype):
+    hidden, weight, targets = factors(100, 16, 300, dtype=dtype)
+    targets[::7] = -100
+    options = torch.nn.LinearCrossEntropyOptions()
+    theirs = torch.nn.functional.linear_cross_entropy(
+        hidden, weight, targets, reduction="sum", options=options
+    )
+    expected = torch.autograd.grad(theirs, (hidden, weight))
+
+    loss = next_token_loss(hidden, weight, targets)
+
+    torch.testing.assert_close(loss, theirs)
+    for found, wanted in zip(torch.autograd.grad(loss, (hidden, weight)), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_loss_is_differentiated_once():
+    hidden, weight, targets = factors(5, 4, 7)
+    loss = next_token_loss(hidden, weight, targets)
+    loss.backward(retain_graph=True)
+
+    with pytest.raises(RuntimeError, match="differentiated before"):
+        loss.backward()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler calls what torch has deprecated
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_passes_over_a_chunk_are_the_same_compiled(monkeypatch, dtype):
+    hidden, weight, targets = factors(500, 16, 300, dtype=dtype, scale=20.0)
+    monkeypatch.setattr(heads, "_multiplied", heads._padded)
+    monkeypatch.setattr(heads, "_chunk_rows", lambda *_: 200)
+    plainly = next_token_loss(hidden, weight, targets)
+    expected = torch.autograd.grad(plainly, (hidden, weight))
+    compiled = torch.compile(heads._differentiate)
+    monkeypatch.setattr(heads, "_differentiation", lambda _: compiled)
+
+    loss = next_token_loss(hidden, weight, targets)
+
+    # Compiled code rounds to bf16 less often.
+    rtol, atol = (1e-4, 1e-4) if dtype == torch.float32 else (0.05, 0.3)
+    torch.testing.assert_close(loss, plainly)
+    for found, wanted in zip(torch.autograd.grad(loss, (hidden, weight)), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=rtol, atol=atol)
+
+
 def test_targets_that_are_all_ignored_cost_nothing_and_teach_nothing():
     hidden, weight, _ = factors(5, 4, 7)
     loss = next_token_loss(hidden, weight, torch.full((5,), -100))

@@ -177,3 +177,21 @@ def test_gpt2_equals_tiktokens_own_on_a_book(real_data, openai, monkeypatch):
     text = (real_data / "text" / "warandpeace.txt").read_text(encoding="utf-8")
 
     assert openai.encode(text) == tiktoken.get_encoding("gpt2").encode_ordinary(text)
+
+
+def test_the_files_that_openai_released_are_read(tmp_path):
+    trained = train(corpus(), 400)
+    trained.save(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")
+    (tmp_path / "merges.txt").rename(tmp_path / "vocab.bpe")
+
+    found = load(tmp_path)
+
+    assert found.fingerprint == trained.fingerprint and found.name == tmp_path.name
+    (tmp_path / "encoder.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"encoder\.json and vocab\.bpe are no tokenizer"):
+        load(tmp_path)
+    (tmp_path / "vocab.bpe").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer\.json here"):
+        load(tmp_path)

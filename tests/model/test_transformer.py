@@ -1,4 +1,4 @@
-"""The network against transformers' GPT-2 and against what the papers say of its start."""
+"""The networks against transformers' GPT-2 and against what the papers say of their start."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from model.attention import attend, block_mask, document_mask
 from model.config import GPTConfig, parameters
 from model.transformer import GPT
 from model.weights import from_hugging_face, to_hugging_face
@@ -119,3 +120,81 @@ def test_dropout_works_in_training_alone():
     assert not torch.equal(model(ids), model(ids))
     model.eval()
     assert torch.equal(model(ids), model(ids))
+
+
+def one_architecture(architecture, **changes):
+    torch.manual_seed(0)
+    return GPT(GPTConfig(**{**vars(SHAPE), "architecture": architecture, **changes}))
+
+
+def test_gpt1_drops_out_entries_of_its_matrices_for_the_embedding_and_the_tied_head_alike():
+    model = one_architecture("gpt1", n_layer=1, dropout=0.5)
+    for name, parameter in model.named_parameters():  # a block that is its two norms alone
+        if name.startswith(("h.0.attn", "h.0.mlp")):
+            parameter.data.zero_()
+    ids = batch()
+
+    torch.manual_seed(7)
+    logits = model(ids)
+
+    torch.manual_seed(7)
+    tokens = torch.nn.functional.dropout(model.wte.weight, 0.5)
+    positions = torch.nn.functional.dropout(model.wpe.weight, 0.5)
+    state = tokens[ids] + positions
+    for _ in range(2):
+        state = torch.nn.functional.layer_norm(state, (32,), eps=1e-5)
+    torch.testing.assert_close(logits, state @ tokens.t())
+
+
+def test_gpt1_starts_with_unscaled_projections_and_has_no_final_norm():
+    model = one_architecture("gpt1", n_layer=8, n_embd=128, position_std=0.02)
+    state = model.state_dict()
+
+    assert not any(name.startswith("ln_f") for name in state)
+    for name in ("wte.weight", "wpe.weight", "h.0.attn.c_proj.weight", "h.7.mlp.c_proj.weight"):
+        assert float(state[name].std()) == pytest.approx(0.02, rel=0.05), name
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters(model.config)
+
+
+@pytest.mark.parametrize("architecture", ["gpt1", "gpt2"])
+def test_activations_computed_again_give_the_same_loss_and_gradients_bitwise(architecture):
+    model = one_architecture(architecture, dropout=0.2)
+    found = []
+    for again in (False, True):
+        model.checkpoint_activations = again
+        model.zero_grad()
+        torch.manual_seed(3)
+        loss = model(batch(1), batch(2))
+        loss.backward()
+        found.append([loss, *(parameter.grad.clone() for parameter in model.parameters())])
+
+    assert all(torch.equal(kept, computed) for kept, computed in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("architecture", ["gpt1", "gpt2"])
+def test_with_documents_a_position_sees_nothing_of_the_document_before(architecture):
+    model = one_architecture(architecture).eval()
+    ids = batch()
+    documents = (torch.arange(24) >= 10).long().expand(3, 24)
+    changed = ids.clone()
+    changed[:, :10] = 0
+
+    with torch.no_grad():
+        assert torch.equal(
+            model(ids, documents=documents)[:, 10:], model(changed, documents=documents)[:, 10:]
+        )
+        assert not torch.equal(model(ids)[:, 10:], model(changed)[:, 10:])
+        alone = model(ids, documents=torch.zeros_like(ids))
+        torch.testing.assert_close(alone, model(ids), atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")  # a GPU compiles it
+def test_the_mask_of_blocks_that_a_gpu_takes_shows_what_the_dense_one_shows():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 200, 16).unbind()
+    documents = (torch.rand(2, 200) < 0.05).cumsum(1)
+
+    dense = attend(q, k, v, document_mask(documents, dropout=0.0), 0.0, causal=True)
+    blocks = attend(q, k, v, block_mask(documents), 0.0, causal=True)
+
+    torch.testing.assert_close(blocks, dense, atol=1e-5, rtol=0)

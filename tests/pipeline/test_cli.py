@@ -81,7 +81,7 @@ def test_a_dry_run_shows_configuration_plan_and_job_and_touches_nothing(
     assert done.exit_code == 0
     assert "n_embd: 768" in done.output
     assert "124,439,808" in done.output
-    assert "-m torch.distributed.run --nproc-per-node=2" in done.output
+    assert "-m torch.distributed.run --nnodes=1 --nproc-per-node=2" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["configs"]
 
 

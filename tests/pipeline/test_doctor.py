@@ -16,6 +16,8 @@ def test_this_machine_is_examined_and_every_trouble_has_a_remedy(tmp_path: Path)
         "CUDA",
         "memory",
         "disk",
+        "torchrun",
+        "deepspeed nodes",
         "wandb key",
         "Slurm",
     } <= names

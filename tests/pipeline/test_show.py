@@ -20,6 +20,9 @@ def test_every_value_is_shown_with_the_place_that_set_it(monkeypatch: pytest.Mon
         line.startswith("model.n_embd: 768 ") and "configs/model/gpt2-117m.yaml:" in line for line in lines
     )
     assert any(line.startswith("seed: 3 ") and line.endswith("command line") for line in lines)
+    assert any(
+        line.startswith("optim.lr: ") and "  # paper (GPT-3, table 2.1: 125M)" in line for line in lines
+    )
     assert any(line.endswith("default") for line in lines)
 
 

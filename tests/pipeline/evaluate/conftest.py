@@ -1,6 +1,7 @@
 """A dataset of real words in two splits, and a run with one checkpoint of an untrained model."""
 
 import random
+import shutil
 import string
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipeline.formats import checkpoint as checkpoints
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import ShardWriter
 
+RELEASE = Path(__file__).parents[2] / "model" / "gpt2_release"
 SHAPE = GPTConfig(n_layer=2, n_head=2, n_embd=16, n_ctx=64, vocab_size=400)
 
 
@@ -86,3 +88,13 @@ def add_checkpoint(run: Path, step: int, network: GPT, dataset: Path) -> Path:
 @pytest.fixture
 def setting(dataset) -> Setting:
     return Setting(data=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
+
+
+@pytest.fixture
+def release(tmp_path):
+    """A folder as OpenAI released GPT-2's, with a tokenizer of its few ids."""
+    folder = Path(shutil.copytree(RELEASE, tmp_path / "release"))
+    tokenizers.train(["one two three " * 30], 265).save(tmp_path / "tokenizer")
+    shutil.copy(tmp_path / "tokenizer" / "vocab.json", folder / "encoder.json")
+    shutil.copy(tmp_path / "tokenizer" / "merges.txt", folder / "vocab.bpe")
+    return folder

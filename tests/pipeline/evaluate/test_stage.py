@@ -3,13 +3,20 @@
 import json
 
 import pytest
+import torch
 
+from model.config import GPTConfig
+from model.tokenizer import load
+from model.tokenizer_gpt1 import Gpt1Tokenizer
+from model.transformer import GPT
+from model.weights import save_model
 from pipeline.config import dump, validate
 from pipeline.errors import ConfigError, FormatError, StageError
 from pipeline.evaluate import stage
 from pipeline.evaluate.scorer import Scorer
 from pipeline.evaluate.stage import Config
 from pipeline.evaluate.suite import Suite
+from pipeline.evaluate.task import Setting
 from pipeline.formats.results import Results, read_records
 
 TASKS = [
@@ -198,3 +205,47 @@ def test_results_of_another_version_are_not_taken_for_finished(run, dataset):
 
     with pytest.raises(FormatError, match="format 2, this version reads 1"):
         evaluate(config(run, dataset))
+
+
+def test_a_gpt1_with_its_own_tokenizer_is_evaluated(dataset, tmp_path):
+    letters = "abcdefghijklmnopqrstuvwxyz.–“”üï"
+    pieces = ["<unk>", *letters, *(f"{letter}</w>" for letter in letters), "\n</w>"]
+    tokenizer = Gpt1Tokenizer("letters", {piece: id for id, piece in enumerate(pieces)}, [])
+    shape = GPTConfig(architecture="gpt1", n_layer=2, n_head=2, n_embd=16, n_ctx=64, vocab_size=len(pieces))
+    network = GPT(shape).eval()
+    save_model(tmp_path / "gpt1", network.state_dict(), shape, tokenizer)
+
+    evaluate(config(tmp_path / "gpt1", dataset, tasks=["held_out"], out=str(tmp_path / "results")))
+
+    found = figures(tmp_path / "results" / "all.json")
+    assert found["held_out", "loss"].value == pytest.approx(
+        expected_loss(network, tokenizer, dataset), rel=1e-5
+    )
+
+
+@torch.no_grad()
+def expected_loss(network, tokenizer, dataset):
+    """The mean loss over the documents of validation, each target with all the context that fits before it
+    in its window."""
+    nats, count = 0.0, 0
+    for text in Setting(data=dataset, tokenizer=tokenizer, n_ctx=64).documents("validation"):
+        ids = [0, *tokenizer.encode(text), 0]
+        for start in range(1, len(ids), 64):
+            end = min(start + 64, len(ids))
+            first = max(end - 65, 0)
+            targets = torch.tensor([ids[first + 1 : end]])
+            targets[0, : start - first - 1] = -100
+            nats += float(network(torch.tensor([ids[first : end - 1]]), targets))
+        count += len(ids) - 1
+    return nats / count
+
+
+def test_openais_release_is_evaluated_where_it_lies(release, dataset):
+    evaluate(config(release, dataset, tasks=["held_out"]))
+
+    (results,) = release.glob("results/*/all.json")
+    written = Results.read(results)
+    setting = Setting(data=dataset, tokenizer=load(release), n_ctx=16)
+    documents = len(list(setting.documents("validation")))
+    assert {result.num_examples for result in written.results} == {documents}
+    assert results.parent.name == written.weights_hash[:16]

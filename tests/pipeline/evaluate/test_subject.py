@@ -42,6 +42,18 @@ def test_a_folder_in_hugging_faces_layout_is_known_by_its_weights(run, tmp_path)
     assert subject.results == folder / "results" / subject.weights_hash[:16]
 
 
+@pytest.mark.parametrize("weights", [["model.ckpt.data-00000-of-00001"], ["params_0.npy", "params_1.npy"]])
+def test_a_folder_as_openai_released_it_is_known_by_its_weights(weights, tmp_path):
+    (tmp_path / ("hparams.json" if len(weights) == 1 else "params_shapes.json")).write_text("{}")
+    for name in weights:
+        (tmp_path / name).write_text(name)
+
+    before = locate(tmp_path).weights_hash
+    (tmp_path / weights[0]).write_text("other")
+
+    assert locate(tmp_path).model == tmp_path and locate(tmp_path).weights_hash != before
+
+
 def test_changed_weights_are_refused_by_name(run):
     path = run / "checkpoints" / "step-00000005" / "model" / "model.safetensors"
     content = bytearray(path.read_bytes())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,17 @@ import pytest
 
 from pipeline.errors import FormatError
 from pipeline.formats import checkpoint
-from pipeline.formats.checkpoint import Meta, listed, newest_whole, retain, verify, writing
+from pipeline.formats.checkpoint import (
+    Meta,
+    listed,
+    newest_whole,
+    retain,
+    take_sum,
+    verify,
+    write_summed,
+    writing,
+)
+from pipeline.formats.publish import blake3_of
 
 PUBLISH = """
 import os, sys
@@ -93,6 +104,40 @@ def test_retention_keeps_the_newest(tmp_path):
 
     assert [path.name for path in retain(tmp_path, 2)] == ["step-00000001", "step-00000002"]
     assert [path.name for path in tmp_path.iterdir()] == [path.name for path in listed(tmp_path)]
+
+
+def test_retention_keeps_every_so_many_steps_for_ever(tmp_path):
+    for step in range(1, 8):
+        publish(tmp_path, step)
+        retain(tmp_path, 1, keep_every_steps=3)
+
+    assert [path.name for path in listed(tmp_path)] == ["step-00000003", "step-00000006", "step-00000007"]
+
+
+def test_a_sum_taken_while_writing_is_believed_and_one_that_is_missing_is_taken(tmp_path):
+    content = os.urandom(3000)
+    write_summed(tmp_path / "tensors", [content[:1000], memoryview(content)[1000:]])
+    beside = tmp_path / "tensors.blake3"
+    expected = blake3_of(tmp_path / "tensors")
+
+    assert (tmp_path / "tensors").read_bytes() == content
+    assert beside.read_text() == expected
+    assert [take_sum(tmp_path / "tensors") for _ in range(2)] == [expected, expected]
+    assert not beside.exists()
+
+
+def test_a_file_changed_after_its_sum_was_taken_is_found(tmp_path):
+    meta = Meta(
+        step=1, tokens=1, complete=True, engine="e", world_size=1, epoch=1, config_hash="", data_hash=""
+    )
+    sums: dict[str, str] = {}
+    with writing(tmp_path, meta, lambda: None, sums) as draft:
+        write_summed(draft / "tensors", [b"as it was in memory"])
+        sums["tensors"] = take_sum(draft / "tensors")
+        (draft / "tensors").write_bytes(b"as a bad disk has it")
+
+    with pytest.raises(FormatError, match=r"tensors: blake3"):
+        verify(tmp_path / "step-00000001")
 
 
 def test_a_writer_that_lost_its_run_publishes_nothing(tmp_path):

@@ -58,6 +58,31 @@ def test_rows_beyond_the_checkpoint_move_to_the_attempt_that_wrote_them(tmp_path
     assert [json.loads(line)["step"] for line in moved] == [4, 5]
 
 
+def test_rows_moved_by_a_rollback_and_by_a_restart_all_stay(tmp_path):
+    with writing(tmp_path) as writer:
+        writer.begin_attempt({})
+        for step in range(1, 6):
+            writer.append({"step": step, "loss": 1.0})
+        writer.rewind(3, rollbacks=1, attempt=writer.attempt)
+        writer.append({"step": 3, "event": "rollback", "rollbacks": 1})
+        writer.append({"step": 4, "loss": 2.0})
+    with writing(tmp_path) as writer:
+        writer.rewind(3)
+
+    assert [row["step"] for row in Run(tmp_path).rows()] == [1, 2, 3]
+    assert [row.get("loss") for row in Run(tmp_path).rewound_rows()] == [1.0, 1.0, None, 2.0]
+
+
+def test_going_back_to_a_good_checkpoint_removes_those_after_it(tmp_path):
+    with writing(tmp_path) as writer:
+        for step in (1, 2, 3, 4):
+            publish(writer, step)
+        found = writer.newest_good(lambda meta: meta.step < 3)
+        assert found is not None and found[1].step == 2
+        assert [path.name for path in writer.checkpoints()] == ["step-00000001", "step-00000002"]
+        assert writer.newest_good(lambda _: False) is None
+
+
 def test_a_line_torn_by_a_kill_is_left_out_and_one_in_the_middle_is_a_fault(tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text('{"step": 1}\n{"step": 2}\n{"st')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import tracemalloc
 
 import numpy as np
@@ -28,6 +29,31 @@ def test_every_window_comes_once_an_epoch_whatever_the_batch(windows, sequences,
 
     assert sorted(stream[:windows]) == list(range(windows))
     assert sorted(stream[windows : 2 * windows]) == list(range(windows))
+
+
+def scalar_image(value: int, n: int, key: str) -> int:
+    """The permutation again, one Python integer at a time, as the cited paper writes it."""
+    left = next(a for a in range(1, n + 1) if a * a >= n)
+    right = -(-n // left)
+    while True:
+        low, high = value % left, value // left
+        for number in range(8):
+            digest = hashlib.blake2b(f"{key}:{number}".encode(), digest_size=8).digest()
+            mixed = (high ^ int.from_bytes(digest, "little")) * 0x9E3779B97F4A7C15 % 2**64
+            mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+            mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+            modulus = left if number % 2 == 0 else right
+            low, high = high, (low + (mixed ^ mixed >> 31) % modulus) % modulus
+        value = low + left * high
+        if value < n:
+            return value
+
+
+def test_the_order_of_old_runs_stays_theirs():
+    order = Order(1000, "data", 1024, 3)
+
+    assert order.step(0, 8).tolist() == [385, 271, 399, 244, 456, 923, 74, 435]
+    assert order.step(130, 8).tolist() == [scalar_image(40 + k, 1000, "data:1024:3:1") for k in range(8)]
 
 
 def test_epochs_seeds_and_data_have_orders_of_their_own():

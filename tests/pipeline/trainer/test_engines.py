@@ -1,130 +1,20 @@
-"""One model, several engines, the same steps: ZeRO 0 to 3 on two processes against `single` on one."""
+"""The engine `single`, which test_parity.py holds the others to, and what all engines refuse."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.config import Kind
+from pipeline.config import Kind, kind_name
 from pipeline.errors import ConfigError, FormatError
-from pipeline.trainer.engines import single
+from pipeline.trainer import ddp as replicas
+from pipeline.trainer.engines import ddp, fsdp2, single
 from tests.pipeline.trainer import tiny
-
-ROOT = Path(__file__).parents[3]
-STAGES = range(4)
-SINGLE = single.Config(device="cpu", threads=1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def run_ranks(folder: Path, world_size: int) -> dict:
-    """Start a group on gloo, one process a rank, and return what rank 0 found."""
-    engine = tiny.build(SINGLE)
-    tiny.take(engine, [0, 1])
-    engine.save_state(folder / "single").wait()
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(world_size)}
-    shared |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "LOCAL_WORLD_SIZE": str(world_size)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.pipeline.trainer.ranks", str(folder)],
-            cwd=ROOT,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world_size)
-    ]
-    outputs = [process.communicate(timeout=240)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * world_size, "\n".join(outputs)[-3000:]
-    return json.loads((folder / "found.json").read_text())
-
-
-@pytest.fixture(scope="session")
-def group(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    return folder, run_ranks(folder, 2)
-
-
-def close(found, expected, tolerance=1e-5):
-    for got, want in zip(found, expected, strict=True):
-        assert got[0] == pytest.approx(want[0], abs=tolerance), "loss"
-        assert got[1] == pytest.approx(want[1], abs=tolerance), "grad norm"
-        assert got[2:] == want[2:], "targets counted, step applied"
-
-
-@pytest.mark.parametrize("accumulation", [1, 3])
-@pytest.mark.parametrize("stage", STAGES)
-def test_zero_on_two_processes_takes_the_steps_of_one(group, stage, accumulation):
-    expected = tiny.take(tiny.build(SINGLE), range(4), accumulation=accumulation)
-
-    close(group[1][f"{stage}/{accumulation}"], expected)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_engine_skips_the_same_bad_steps_and_goes_on_alike(group, stage):
-    objective = tiny.Faulty()
-    expected = tiny.take_with_faults(tiny.build(SINGLE, objective), objective)
-    found = group[1][f"{stage}/faults"]
-
-    assert [row[3] for row in found] == [True, True, False, False, True, True]
-    close([row for row in found if row[3]], [row for row in expected if row[3]])
-    for got, want in zip(found, expected, strict=True):
-        assert math.isfinite(got[0]) == math.isfinite(want[0])
-        assert math.isfinite(got[1]) == math.isfinite(want[1]) == got[3]
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_state_saved_by_single_goes_on_under_zero_and_back(group, stage):
-    folder, found = group
-    undisturbed = tiny.take(tiny.build(SINGLE), range(6))
-    back = tiny.build(SINGLE)
-    back.load_state(folder / f"zero-{stage}")
-
-    close(found[f"{stage}/resumed"], undisturbed[2:4])
-    close(tiny.take(back, [4, 5]), undisturbed[4:])
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_state_saved_and_loaded_by_the_same_engine_continues_bitwise_even_with_dropout(group, stage):
-    whole, halves = group[1][f"{stage}/bitwise"]
-
-    assert halves == whole
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_validation_over_two_processes_is_that_of_one(group, stage):
-    folder, found = group
-    engine = tiny.build(SINGLE)
-    engine.load_state(folder / f"zero-{stage}")
-    (loss,) = engine.loss(tiny.batches(9, 0, 1, 1)[0]).values()
-
-    assert found[f"{stage}/validation"][0] == pytest.approx(loss.sum, rel=1e-5)
-    assert found[f"{stage}/validation"][1] == loss.count
-
-
-def test_bf16_products_stay_within_their_rounding(group):
-    close(group[1]["bf16"], tiny.take(tiny.build(SINGLE, precision="bf16"), range(4)), tolerance=0.02)
-
-
-@pytest.mark.slow
-def test_zero_on_four_processes_takes_the_steps_of_one(tmp_path):
-    found = run_ranks(tmp_path, 4)
-
-    for stage in STAGES:
-        close(found[f"{stage}/3"], tiny.take(tiny.build(SINGLE), range(4), accumulation=3))
+from tests.pipeline.trainer.cells import HERE
+from tests.pipeline.trainer.groups import ROOT, SINGLE, close
 
 
 def test_six_steps_equal_three_and_three_bitwise(tmp_path):
@@ -132,12 +22,86 @@ def test_six_steps_equal_three_and_three_bitwise(tmp_path):
     expected = tiny.take(whole, range(6))
     first = tiny.build(SINGLE, dropout=0.1)
     found = tiny.take(first, range(3))
-    first.save_state(tmp_path).wait()
+    pending = first.save_state(tmp_path)
+    tiny.take(first, range(3, 5))  # what is being written is a copy
+    pending.wait()
     second = tiny.build(SINGLE, dropout=0.1)
     second.load_state(tmp_path)
 
     assert found + tiny.take(second, range(3, 6)) == expected
     assert all(torch.equal(second.weights()[name], tensor) for name, tensor in whole.weights().items())
+
+
+def test_a_skipped_step_leaves_weights_moments_and_count_as_if_it_had_never_been():
+    objective = tiny.Faulty()
+    faulty = tiny.build(SINGLE, objective)
+    tiny.take_with_faults(faulty, objective)
+    undisturbed = tiny.build(SINGLE)
+    for step, applied in enumerate(tiny.APPLIED):
+        if applied:
+            undisturbed.train_step(tiny.batches(step, 0, 1, 1), tiny.LR)
+
+    assert all(torch.equal(faulty.weights()[name], tensor) for name, tensor in undisturbed.weights().items())
+
+
+def test_a_norm_at_the_limit_is_applied_and_one_above_is_told_and_skipped():
+    norm = tiny.take(tiny.build(SINGLE), [0])[0][1]
+    below = float(torch.nextafter(torch.tensor(norm), torch.tensor(0.0)))
+
+    at = tiny.build(SINGLE).train_step(tiny.batches(0, 0, 1, 1), tiny.LR, limit=norm)
+    above = tiny.build(SINGLE).train_step(tiny.batches(0, 0, 1, 1), tiny.LR, limit=below)
+
+    assert (at.applied, at.grad_norm) == (True, norm)
+    assert (above.applied, above.grad_norm) == (False, norm)
+
+
+@pytest.mark.parametrize("config", [SINGLE, ddp.Config(**HERE), fsdp2.Config(**HERE)], ids=kind_name)
+def test_an_engine_alone_takes_the_same_steps_and_its_weights_are_copies(config, tmp_path):
+    engine = tiny.build(config, objective := tiny.Faulty())
+    rows = tiny.take_with_faults(engine, objective)
+    weights = engine.weights()
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    reference = tiny.build(SINGLE, objective := tiny.Faulty())
+    expected = tiny.take_with_faults(reference, objective)
+
+    tiny.take(engine, [7])
+    engine.close()
+
+    assert [row[3] for row in rows] == tiny.APPLIED
+    close([row for row in rows if row[3]], [row for row in expected if row[3]])
+    for name, tensor in reference.weights().items():
+        assert torch.equal(weights[name], before[name]), "training goes on in other memory"
+        torch.testing.assert_close(before[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_model_with_recomputed_activations_takes_the_same_steps():
+    recomputing = single.Config(activation_checkpointing=True, **HERE)
+
+    assert tiny.take(tiny.build(recomputing, dropout=0.1), range(3)) == tiny.take(
+        tiny.build(SINGLE, dropout=0.1), range(3)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recomputing", [False, True])
+# torch's compiler uses what torch has deprecated, and looks at the gradients of its inputs.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_blocks_take_the_same_steps(recomputing):
+    compiled = tiny.build(single.Config(compile=True, activation_checkpointing=recomputing, **HERE))
+
+    close(tiny.take(compiled, range(3)), tiny.take(tiny.build(SINGLE), range(3)))
+
+
+def test_gradients_are_summed_in_buckets_of_neighbours_the_last_parameters_first(monkeypatch):
+    monkeypatch.setattr(replicas, "BUCKET_BYTES", 100)
+    sizes = [10, 20, 200, 5]
+    parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
+    parameters[3].requires_grad_(False)
+
+    buckets = replicas.Sums(parameters).buckets
+
+    assert [[parameter.numel() for parameter in bucket] for bucket in buckets] == [[200], [20], [10]]
 
 
 def test_accumulating_three_batches_is_one_step_on_all_their_targets():
@@ -153,9 +117,9 @@ def test_accumulating_three_batches_is_one_step_on_all_their_targets():
     assert apart.targets == at_once.targets == int((together.targets != -100).sum())
 
 
-def test_single_takes_the_steps_of_torchs_own_adamw_and_clip():
-    # Keys' biases have no gradient but rounding, which a small eps would blow up to whole steps.
-    engine = tiny.build(SINGLE, optim=tiny.AdamW(lr=tiny.LR, eps=1e-4))
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_single_takes_the_steps_of_torchs_own_adamw_and_clip(clip):
+    engine = tiny.build(SINGLE, optim=tiny.AdamW(lr=tiny.LR, eps=1e-4, grad_clip=clip))
     torch.manual_seed(0)
     network = tiny.GPT(tiny.SHAPE)
     matrices = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
@@ -166,7 +130,7 @@ def test_single_takes_the_steps_of_torchs_own_adamw_and_clip():
         (batch,) = tiny.batches(step, 0, 1, 1)
         loss = network(batch.inputs, batch.targets) / (batch.targets != -100).sum()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip or torch.inf)
         reference.step()
         reference.zero_grad()
         stats = engine.train_step([batch], tiny.LR)
@@ -190,8 +154,33 @@ def test_a_state_of_another_model_is_refused_by_the_parameter_that_differs(tmp_p
 def test_single_refuses_a_job_of_several_processes(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    with pytest.raises(ConfigError, match="single is one process, this job has 2; use kind: deepspeed"):
+    with pytest.raises(ConfigError, match="single is one process, this job has 2; use kind: ddp"):
         tiny.build(SINGLE)
+
+
+def test_fsdp2_refuses_replicas_that_do_not_divide_the_processes(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "6")
+
+    with pytest.raises(
+        ConfigError, match="replicas: 4 does not divide this job's 6 processes; use one of 1, 2, 3, 6"
+    ):
+        tiny.build(fsdp2.Config(replicas=4, **HERE))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("kind", [single, ddp, fsdp2])
+def test_every_engine_refuses_a_gpu_that_is_not_there(kind):
+    with pytest.raises(ConfigError, match="engine.device: cuda, but torch sees no GPU here; use device: cpu"):
+        tiny.build(kind.Config(device="cuda"))
+
+
+def test_single_takes_its_first_step_without_the_compiler_and_without_fsdp():
+    code = "import sys; from tests.pipeline.trainer import groups, tiny\n"
+    code += "tiny.take(tiny.build(groups.SINGLE), [0])\n"
+    code += "heavy = {'torch._dynamo', 'torch._inductor', 'torch.distributed.fsdp'} & set(sys.modules)\n"
+    code += "assert not heavy, heavy"
+
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_every_kind_loads_without_torch_and_has_a_config():
@@ -202,5 +191,5 @@ def test_every_kind_loads_without_torch_and_has_a_config():
     code += "    [kind.config(name)() for name in kind.names()]\n"
     code += "assert 'torch' not in sys.modules and 'wandb' not in sys.modules"
 
-    assert set(names) >= {"single", "deepspeed", "jsonl", "wandb", "tensorboard"}
+    assert set(names) >= {"single", "ddp", "fsdp2", "deepspeed", "jsonl", "wandb", "tensorboard"}
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,179 @@
+"""What each engine makes one process hold of weights, gradients and optimizer, by formula.
+
+N parameters, P of them in a block, R outside the blocks, W processes; in bytes. All is fp32 but the copies
+that products take, which are bf16 with that precision.
+
+    engine          weights        moments   gradients   copies, buffers
+    single          4·N            8·N       4·N         bf16: autocast's 2·N of the blocks
+    ddp             4·N            8·N       4·N         the same; a bucket being summed
+    fsdp2           4·N/S          8·N/S     4·N/S       4·R and two blocks gathered; a block being scattered
+      no reshard                                         all blocks gathered
+        accumulating                         4·N         scattered once a step, whole until then
+    deepspeed 0     4·N            8·N       4·N         autocast's; gradients once more, flat, at the update
+      1             4·N + 4·N/W    8·N/W     4·N         autocast's; a bucket, a process's gradients flat
+      2             4·N + 4·N/W    8·N/W     4·N/W       autocast's; a bucket, and as much not yet reduced
+      3             8·N/W          8·N/W     4·N/W       up to 10⁹ weights gathered; buckets as in 2
+
+S = W / replicas. Offloaded parts are `host`: the CPU's memory, which on a CPU is the device's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from model.config import GPTConfig, parameters
+from pipeline.config import kind_name
+from pipeline.trainer.memory import BF16, FP32, MOMENTS, Held, Moment, Pass
+
+DDP_BUCKET_BYTES = 32 * 2**20
+# As pipeline/trainer/engines/deepspeed.py sets it, and as DeepSpeed's stage3_max_reuse_distance is unset.
+ZERO_BUCKET_BYTES = FP32 * 50_000_000
+ZERO_LIVE_WEIGHTS = 10**9
+
+
+def held(engine: Any, run: Pass, processes: int) -> Held:
+    """Return what a process of a job holds under an engine's configuration."""
+    return HOLDINGS[kind_name(engine)](engine, run, processes)
+
+
+def single(_: Any, run: Pass, __: int = 1) -> Held:
+    """Return what one process alone holds."""
+    whole = FP32 * parameters(run.model)
+    return Held(weights=whole, optimizer=2 * whole, gradients=arriving(run), copies=autocast_copies(run))
+
+
+def ddp(_: Any, run: Pass, processes: int) -> Held:
+    """Return what a process holds that has everything, and gathers gradients in buckets to sum them."""
+    whole = FP32 * parameters(run.model)
+    return Held(
+        weights=whole,
+        optimizer=2 * whole,
+        buffers=min(DDP_BUCKET_BYTES, whole) if processes > 1 else 0,
+        gradients=arriving(run),
+        copies=autocast_copies(run),
+    )
+
+
+def fsdp2(engine: Any, run: Pass, processes: int) -> Held:
+    """Return what a process holds of FSDP's shards, and of what is gathered for the moment."""
+    shards = max(processes // engine.replicas, 1)
+    share = -(-FP32 * parameters(run.model) // shards)
+    gathered = run.element * block_parameters(run.model)
+    rest = FP32 * (parameters(run.model) - run.model.n_layer * block_parameters(run.model))
+    both = 2 * gathered if engine.reshard else run.model.n_layer * gathered
+    copies: dict[Moment, int] = {
+        "head forward": rest + both,
+        "head backward": rest + both,
+        "last block": rest + both,
+        "first block": rest + gathered,
+        "embedding": rest,
+        "update": 0,
+    }
+    if run.accumulates and not engine.reshard:
+        gradients = {**dict.fromkeys(MOMENTS, FP32 * parameters(run.model)), "update": share}
+    else:
+        gradients = {moment: -(-part // shards) for moment, part in arriving(run).items()}
+    away = engine.offload and run.device == "cuda"
+    return Held(
+        weights=0 if away else share,
+        optimizer=0 if away else 2 * share,
+        buffers=FP32 * block_parameters(run.model),
+        gradients={moment: 0 if away and engine.reshard else part for moment, part in gradients.items()},
+        copies=copies,
+        host=4 * share if away else 0,
+    )
+
+
+def deepspeed(engine: Any, run: Pass, processes: int) -> Held:
+    """Return what a process holds under a stage of ZeRO."""
+    whole = FP32 * parameters(run.model)
+    share = -(-whole // processes)
+    stage, bucket = engine.zero_stage, min(whole, ZERO_BUCKET_BYTES)
+    away = engine.offload and run.device == "cuda"
+    if stage == 0:
+        gradients = arriving(run)
+        return Held(
+            weights=whole,
+            optimizer=2 * whole,
+            gradients={**gradients, "update": gradients["update"] + whole},
+            copies=autocast_copies(run),
+        )
+    gradients = arriving(run) if stage == 1 else dict.fromkeys(MOMENTS, share)
+    if stage == 1:
+        gradients["update"] += share
+    else:
+        waiting = min(bucket, run.model.n_layer * FP32 * block_parameters(run.model))  # for a bucket to fill
+        gradients |= {"first block": share + waiting, "embedding": share + waiting}
+    overlapping = stage > 1 and run.device == "cuda" and engine.overlap_communication is not False
+    return Held(
+        weights=(share if stage == 3 else whole) + (0 if away else share),
+        optimizer=0 if away else 2 * share,
+        buffers=bucket * (2 if overlapping else 1),
+        gradients=gradients,
+        copies=gathered_whole(run) if stage == 3 else autocast_copies(run),
+        host=3 * share if away else 0,
+    )
+
+
+HOLDINGS: Mapping[str, Callable[[Any, Pass, int], Held]] = MappingProxyType(
+    {"single": single, "ddp": ddp, "fsdp2": fsdp2, "deepspeed": deepspeed}
+)
+
+
+def arriving(run: Pass) -> dict[Moment, int]:
+    """Return the gradients at each moment where each parameter has its own.
+
+    They come block by block, unless earlier passes have left them all; the tied matrix', on its way from the
+    head to the embedding, counts as the head's.
+    """
+    whole, block = FP32 * parameters(run.model), FP32 * block_parameters(run.model)
+    if run.accumulates:
+        return dict.fromkeys(MOMENTS, whole)
+    blocks = run.model.n_layer * block
+    return {
+        "head forward": 0,
+        "head backward": 0,
+        "last block": 0,
+        "first block": blocks - block,
+        "embedding": blocks,
+        "update": whole,
+    }
+
+
+def autocast_copies(run: Pass) -> dict[Moment, int]:
+    """Return the weights in bf16 that autocast makes for the blocks' products.
+
+    Autograd keeps them until each block's backward pass; a block that is computed again makes its own anew.
+    """
+    if run.precision != "bf16":
+        return dict.fromkeys(MOMENTS, 0)
+    d, layers = run.model.n_embd, run.model.n_layer
+    block = BF16 * (12 * d * d + 9 * d)
+    kept = block if run.checkpointing else layers * block
+    return {
+        "head forward": layers * block,
+        "head backward": 0 if run.checkpointing else kept,
+        "last block": kept,
+        "first block": block,
+        "embedding": 0,
+        "update": 0,
+    }
+
+
+def gathered_whole(run: Pass) -> dict[Moment, int]:
+    """Return the weights that ZeRO 3 has gathered, in fp32, beside autocast's copies of them.
+
+    By its own default it gives none back that are needed again within 10⁹ more.
+    """
+    block, copies = FP32 * block_parameters(run.model), autocast_copies(run)
+    rest = FP32 * parameters(run.model) - run.model.n_layer * block
+    live = max(min(run.model.n_layer * block, FP32 * ZERO_LIVE_WEIGHTS - rest), 2 * block)
+    gathered = {"first block": rest + 2 * block, "embedding": rest, "update": 0}
+    return {moment: gathered.get(moment, rest + live) + copies[moment] for moment in MOMENTS}
+
+
+def block_parameters(model: GPTConfig) -> int:
+    """Return P: 12·d² + 13·d."""
+    return 12 * model.n_embd**2 + 13 * model.n_embd

@@ -1,0 +1,189 @@
+"""Checkpoints that are written while training goes on: whole, together, or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.config import validate
+from pipeline.errors import StageError
+from pipeline.formats.checkpoint import Meta, verify
+from pipeline.formats.run import Run
+from pipeline.train import loop, stage
+from pipeline.train.stage import Config
+from pipeline.trainer import state
+from tests.pipeline.train.faults import Killed, faulty
+
+
+def run(values: dict, **changes) -> Run:
+    config = validate(Config, {**values, **changes}, "test")
+    stage.run(config, stage.plan(config))
+    return Run(config.out)
+
+
+def curve(found: Run) -> list[tuple]:
+    return [(row["step"], row["loss"], row["grad_norm"]) for row in found.rows() if "lr" in row]
+
+
+@pytest.fixture
+def slow(monkeypatch) -> threading.Event:
+    """Writing the weights waits for an event, as on a slow disk."""
+    go_on, save_model = threading.Event(), loop.save_model
+
+    def waits(*arguments):
+        go_on.wait(30)
+        save_model(*arguments)
+
+    monkeypatch.setattr(loop, "save_model", waits)
+    return go_on
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(values, slow, monkeypatch):
+    found = Run(Path(values["out"]))
+    seen = []
+
+    class Watches(faulty([])):
+        def sums(self, model, batch):
+            seen.append((len(found.checkpoints()), len(curve(found))))
+            if len(seen) == 2 * 4:
+                slow.set()
+            return super().sums(model, batch)
+
+    monkeypatch.setattr("pipeline.train.loop.NextToken", Watches)
+    run(values, validation={"every_steps": 0, "tokens": 64}, checkpoint={"every_steps": 2, "keep": 9})
+
+    assert (0, 3) in seen, "the third step was taken while the checkpoint of the second was written"
+    assert [Meta.read(path).step for path in found.checkpoints()] == [2, 4, 6]
+    events = [row for row in found.rows() if row.get("event") == "checkpoint"]
+    assert [event["step"] for event in events] == [2, 4, 6]
+    assert events[0]["write_seconds"] > 0
+
+
+def test_checkpoints_are_the_same_whether_training_waits_for_them_or_not(values, tmp_path):
+    here = run(values)
+    there = run(
+        values, out=str(tmp_path / "waits"), checkpoint={"every_steps": 2, "keep": 5, "asynchronous": False}
+    )
+
+    assert curve(here) == curve(there)
+    assert len(here.checkpoints()) == len(there.checkpoints()) == 3
+    for one, other in zip(here.checkpoints(), there.checkpoints(), strict=True):
+        assert verify(one).blake3 == verify(other).blake3
+
+
+def test_what_is_saved_is_the_step_it_is_named_after_and_not_what_came_later(values, slow, monkeypatch):
+    threading.Timer(1.0, slow.set).start()
+    found = run(values, checkpoint={"every_steps": 4, "keep": 5})
+    early = run(values, out=str(found.directory.with_name("early")), checkpoint={"every_steps": 2, "keep": 9})
+
+    name = "state/tensors-00000-of-00001.safetensors"
+    assert Meta.read(found.checkpoints()[0]).blake3[name] == Meta.read(early.checkpoints()[1]).blake3[name]
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left")])
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_is_named(values, monkeypatch, error):
+    save_model, calls = loop.save_model, []
+
+    def fails(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise error
+        save_model(*arguments)
+
+    monkeypatch.setattr(loop, "save_model", fails)
+    with pytest.raises(StageError, match=rf"step-00000004 .*rank 0: \w+: .*{error.strerror}") as failure:
+        run(values)
+    found = Run(Path(values["out"]))
+
+    assert failure.value.exit_code == 1
+    assert [path.name for path in found.checkpoint_folder.iterdir()] == ["step-00000002"]
+    assert found.attempts()[0]["ended"]["reason"] == "failed"
+    run(values)
+    assert found.finished
+
+
+def test_a_failure_while_a_checkpoint_is_written_leaves_nothing_of_it(values, slow, monkeypatch, tmp_path):
+    class Fails(faulty([], kill_at_call=2 * 3 + 1)):
+        def sums(self, model, batch):
+            if type(self).__base__.calls == 2 * 3:
+                threading.Timer(0.3, slow.set).start()
+            return super().sums(model, batch)
+
+    monkeypatch.setattr("pipeline.train.loop.NextToken", Fails)
+    with pytest.raises(Killed):
+        run(values)
+    found = Run(Path(values["out"]))
+    assert list(found.checkpoint_folder.iterdir()) == []
+
+    monkeypatch.setattr("pipeline.train.loop.NextToken", faulty([]))
+    assert curve(run(values)) == curve(run(values, out=str(tmp_path / "whole")))
+
+
+def test_some_checkpoints_are_kept_for_ever(values):
+    found = run(values, checkpoint={"every_steps": 1, "keep": 1, "keep_every_steps": 3})
+
+    assert [Meta.read(path).step for path in found.checkpoints()] == [3, 6]
+    # Step 6 is the newest; of the others every third stays.
+    assert (
+        run(
+            values,
+            out=str(found.directory.with_name("other")),
+            checkpoint={"every_steps": 1, "keep": 2, "keep_every_steps": 2},
+        )
+        .checkpoints()[0]
+        .name
+        == "step-00000002"
+    )
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(values, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        keeping = {"every_steps": 1, "keep": 9}
+        with pytest.raises(StageError, match=r"checkpoint step-\d+ could not be written .*No space left"):
+            run(values, out=str(small / "run"), checkpoint=keeping)
+        found = Run(small / "run")
+        left = found.checkpoints()
+        assert left and verify(left[-1]).step == len(left)
+        assert len(list(found.checkpoint_folder.iterdir())) == len(left)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_staged_tensors_share_no_memory_with_the_originals():
+    weight = torch.arange(6.0).reshape(2, 3)
+    copies = state.staged({"turned": weight.t(), "count": torch.tensor(3)})
+    weight.zero_()
+
+    assert copies["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert copies["count"].item() == 3
+
+
+def test_a_shard_is_safetensors_with_its_sum_beside_it(tmp_path):
+    import blake3
+
+    tensors = {
+        "b/weight": torch.randn(5, 3).t(),
+        "a": torch.arange(7, dtype=torch.uint8),
+        "step": torch.tensor(2.5),
+        "half": torch.randn(3).bfloat16(),
+        "empty": torch.empty(0, 4),
+    }
+    state.write_shard(tmp_path, 1, 2, tensors)
+    path = tmp_path / "tensors-00001-of-00002.safetensors"
+    found = load_file(path)
+
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    assert path.with_name(path.name + ".blake3").read_text() == blake3.blake3(path.read_bytes()).hexdigest()
