@@ -19,8 +19,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraint
 quickstart: $(VENV)/.installed
 	$(BIN)/loglinear quickstart --out $(OUT)
 
+# Two workers of one thread each; a file's tests stay together, and so share what they set up.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Wants Debian's slurm-wlm and munge, and root: it starts a cluster of one node and ends it again.
 test-slurm: $(VENV)/.installed-dev

@@ -28,11 +28,11 @@ ITEMS = {
     "optimizer": "optimizer",
     "gradients": "gradients",
     "copies": "weights copied or gathered for products",
-    "buffers": "communication buffers",
+    "buffers": "communication buffers, gradients laid out flat",
     "activations": "activations",
     "logits": "gradients of the head's two factors",
     "temporary": "temporary: logits of a chunk, gradients on their way",
-    "allocator": "holes of the heap",
+    "allocator": "holes of the heap, and places it keeps",
     "checkpoint": "copies for a checkpoint being written",
 }
 

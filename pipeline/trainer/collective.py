@@ -35,11 +35,11 @@ def alone() -> bool:
     return not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
 
 
-def total(values: Mapping[str, float], device: torch.device) -> dict[str, float]:
-    """Return the sums of the values over all processes."""
+def total(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the sums of the values over all processes; over gloo, so that a GPU need not run dry for it."""
     if alone():
         return dict(values)
-    sums = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    sums = torch.tensor(list(values.values()), dtype=torch.float64)
     dist.all_reduce(sums)
     return dict(zip(values, sums.tolist(), strict=True))
 

@@ -26,7 +26,7 @@ few moments of a step, since activations go while gradients come: see `moments`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -44,9 +44,13 @@ MOMENTS: tuple[Moment, ...] = (
 
 FP32, BF16, INT64, BOOL = 4, 2, 8, 1
 
-# Of what comes and goes in a step, glibc's heap holds about a fifth more: holes that nothing fits in.
-# Measured as resident memory over the formula at 20M, 117M (B 4 x 512) and 762M parameters.
+# Of what comes and goes in a step, glibc's heap holds about a fifth more: holes that nothing fits in. It is
+# an empirical share, HEAP_MEASURED.
 HEAP_SHARE = 5
+
+# As pipeline/trainer/hardware.py sets it: smaller tensors are the heap's, which keeps their place for the
+# next step; larger ones are mapped, and given back when they go.
+MAPPED_FROM_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,8 @@ class Pass:
 class Held:
     """What an engine makes a process hold, in bytes: always, and at each moment of a step.
 
-    `host` is in the CPU's memory while the device is a GPU.
+    `buffers` are there always, `flat` are gradients and buffers in one piece that come and go. `host` is in
+    the CPU's memory while the device is a GPU.
     """
 
     weights: int
@@ -100,6 +105,7 @@ class Held:
     host: int = 0
     gradients: Mapping[Moment, int]
     copies: Mapping[Moment, int]
+    flat: Mapping[Moment, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,33 @@ def peak_memory(run: Pass, held: Held) -> Memory:
     at_each = []
     for moment in MOMENTS:
         coming = {"copies": held.copies[moment], "gradients": held.gradients[moment], **working[moment]}
-        items = {"weights": held.weights, "optimizer": held.optimizer, "buffers": held.buffers, **coming}
+        buffers = held.buffers + held.flat.get(moment, 0)
+        items = {"weights": held.weights, "optimizer": held.optimizer, "buffers": buffers, **coming}
         if run.device == "cpu":
-            items["allocator"] = sum(coming.values()) // HEAP_SHARE
+            items["allocator"] = beyond(sum(coming.values()), kept_by_heap(run))
         at_each.append(Memory(moment, items, held.host))
     return max(at_each, key=lambda memory: memory.total)
+
+
+def beyond(coming: int, kept: int) -> int:
+    """Return what a CPU's heap holds beyond what is there: the place of what has gone, and holes."""
+    heap = max(coming, kept)
+    return heap - coming + heap // HEAP_SHARE
+
+
+def kept_by_heap(run: Pass) -> int:
+    """Return the bytes of activations whose place glibc's heap keeps when they are gone.
+
+    What an engine then lays out flat is mapped beside it: so it is that updates can be the peak.
+    """
+    if run.model.dropout:  # the heap of scores is not told apart: they are its largest part or mapped
+        return 0
+    n, d, e = run.positions, run.model.n_embd, run.element
+    block = [FP32 * n * d] * 2 + [e * n * d] * 3 + [3 * e * n * d] + [4 * e * n * d] * 2  # the table's
+    kept = sum(size for size in block if size < MAPPED_FROM_BYTES)
+    if not run.checkpointing:
+        return run.model.n_layer * kept
+    return kept + (run.model.n_layer * run.stream if run.stream < MAPPED_FROM_BYTES else 0)
 
 
 def moments(run: Pass) -> dict[Moment, dict[str, int]]:

@@ -20,12 +20,13 @@ S = W / replicas. Offloaded parts are `host`: the CPU's memory, which on a CPU i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from model.config import GPTConfig, parameters
 from pipeline.config import kind_name
-from pipeline.trainer.memory import BF16, FP32, MOMENTS, Held, Moment, Pass
+from pipeline.trainer.memory import BF16, FP32, MOMENTS, Held, Moment, Pass, head_weights
 
 DDP_BUCKET_BYTES = 32 * 2**20
 # As pipeline/trainer/engines/deepspeed.py sets it, and as DeepSpeed's stage3_max_reuse_distance is unset.
@@ -88,32 +89,66 @@ def fsdp2(engine: Any, run: Pass, processes: int) -> Held:
 
 def deepspeed(engine: Any, run: Pass, processes: int) -> Held:
     """Return what a process holds under a stage of ZeRO."""
-    whole = FP32 * parameters(run.model)
-    share = -(-whole // processes)
-    stage, bucket = engine.zero_stage, min(whole, ZERO_BUCKET_BYTES)
+    if engine.zero_stage == 0:
+        whole = FP32 * parameters(run.model)
+        return replace(single(engine, run), flat={"update": whole})
+    share = -(-FP32 * parameters(run.model) // processes)
     away = engine.offload and run.device == "cuda"
-    if stage == 0:
-        gradients = arriving(run)
-        return Held(
-            weights=whole,
-            optimizer=2 * whole,
-            gradients={**gradients, "update": gradients["update"] + whole},
-            copies=autocast_copies(run),
-        )
-    gradients = arriving(run) if stage == 1 else dict.fromkeys(MOMENTS, share)
-    if stage == 1:
-        gradients["update"] += share
+    overlapping = engine.zero_stage > 1 and run.device == "cuda" and engine.overlap_communication is not False
+    bucket = min(FP32 * parameters(run.model), ZERO_BUCKET_BYTES) * (2 if overlapping else 1)
+    if engine.zero_stage == 3:
+        found = _sharded_weights(run, share, bucket)
     else:
-        waiting = min(bucket, run.model.n_layer * FP32 * block_parameters(run.model))  # for a bucket to fill
-        gradients |= {"first block": share + waiting, "embedding": share + waiting}
-    overlapping = stage > 1 and run.device == "cuda" and engine.overlap_communication is not False
+        found = _sharded_optimizer(engine, run, share, bucket)
+    if not engine.offload:
+        return found
+    # The gradients' part, weights on their way back, and one gradient on its way there; on both sides.
+    largest = FP32 * head_weights(run.model)
+    beside = 2 * share + largest
+    if not away:
+        return replace(found, buffers=found.buffers + beside)
+    return replace(
+        found,
+        weights=found.weights - share,
+        optimizer=0,
+        buffers=found.buffers + largest,
+        host=3 * share + beside,
+    )
+
+
+def _sharded_optimizer(engine: Any, run: Pass, share: int, bucket: int) -> Held:
+    """Return what is held under ZeRO 1 and 2 without offload.
+
+    A gradient is copied into a bucket when it comes (2) or when all are there (1), the bucket into this
+    process's part when it is full, and the part into a second one for the update.
+    """
+    if engine.zero_stage == 1:
+        gradients = {**arriving(run), "update": 0}
+    else:
+        gradients = dict.fromkeys(MOMENTS, share if run.accumulates else 0)
     return Held(
-        weights=(share if stage == 3 else whole) + (0 if away else share),
-        optimizer=0 if away else 2 * share,
-        buffers=bucket * (2 if overlapping else 1),
+        weights=FP32 * parameters(run.model) + share,
+        optimizer=2 * share,
         gradients=gradients,
-        copies=gathered_whole(run) if stage == 3 else autocast_copies(run),
-        host=3 * share if away else 0,
+        copies=autocast_copies(run),
+        flat={
+            "last block": bucket,
+            "first block": bucket + share,
+            "embedding": bucket + share,
+            "update": 2 * share,
+        },
+    )
+
+
+def _sharded_weights(run: Pass, share: int, bucket: int) -> Held:
+    """Return what is held under ZeRO 3 without offload: a full bucket is copied twice to be scattered."""
+    return Held(
+        weights=2 * share,
+        optimizer=2 * share,
+        buffers=bucket,
+        gradients=dict.fromkeys(MOMENTS, share),
+        copies=gathered_whole(run),
+        flat={"first block": 2 * bucket, "embedding": 2 * bucket, "update": share},
     )
 
 

@@ -51,7 +51,7 @@ class Single:
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float, limit: float = math.inf) -> StepStats:
         """Accumulate, clip, update."""
-        counts = total(counted(self._objective, micro_batches), self._device)
+        counts = total(counted(self._objective, micro_batches))
         if not self._model.training:  # a walk over all modules, a fiftieth of a tiny model's step
             self._model.train()
         losses = []
@@ -78,7 +78,7 @@ class Single:
         with self._autocast():
             sums = self._objective.sums(self._model, batch.to(self._device))
         counts = {f"count {name}": float(count) for name, count in self._objective.counts(batch).items()}
-        values = total({**counts, **{name: float(value) for name, value in sums.items()}}, self._device)
+        values = total({**counts, **{name: float(value) for name, value in sums.items()}})
         weights = self._objective.weights
         return {name: Loss(values[name], int(values[f"count {name}"]), weights[name]) for name in sums}
 

@@ -38,8 +38,6 @@ from pipeline.trainer.hardware import peak_memory_bytes
 from pipeline.trainer.optim import is_good
 from pipeline.trainer.zero_stages import Stage, shape
 
-CPU = torch.device("cpu")
-
 
 class Zero:
     """A DeepSpeed engine of any stage."""
@@ -53,8 +51,7 @@ class Zero:
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float, limit: float = math.inf) -> StepStats:
         """Accumulate, clip, update."""
-        # Counted over the processes' CPUs: a GPU need not wait for its queue to run dry.
-        counts = total(counted(self._objective, micro_batches), CPU)
+        counts = total(counted(self._objective, micro_batches))
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
         self._engine.train()
@@ -76,7 +73,7 @@ class Zero:
         with self._autocast():
             sums = self._objective.sums(self._engine, batch.to(self._device))
         counts = {f"count {name}": float(count) for name, count in self._objective.counts(batch).items()}
-        values = total({**counts, **{name: float(value) for name, value in sums.items()}}, CPU)
+        values = total({**counts, **{name: float(value) for name, value in sums.items()}})
         weights = self._objective.weights
         return {name: Loss(values[name], int(values[f"count {name}"]), weights[name]) for name in sums}
 

@@ -61,6 +61,22 @@ def test_figures_follow_from_the_seconds_of_rounds():
     assert "1.20 x the best of them, goal 1.25: MISSED" in told
 
 
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.8, "MISSED"), (0.9, "met"), (2.3, "NOT MEASURED, the machine was busy")]
+)
+def test_a_share_above_the_product_is_no_measurement(share, told):
+    row = {
+        "ours": "ours",
+        "ratio": {"plain": 1.0},
+        "tokens_per_second": {"ours": 1.0},
+        "flops": 1.0,
+        "flops_over_matrix_product": share,
+        "matrix_product": {"size": 768, "flops": 1.0},
+    }
+
+    assert train_cpu.verdict(row, train_cpu.SHAPES["124M"]).endswith(f"goal 85%: {told}")
+
+
 def test_mfu_is_by_the_formula_and_a_data_sheet_s_peak():
     # 0.798 GFLOP a token at T = 1,024, so 500,000 tokens a second are 399 TFLOP/s.
     found = train_gpu.mfu(train_gpu.SHAPES["117M"], 500_000, 989e12)

@@ -157,9 +157,14 @@ def main(place: str, out: Path, options: dict) -> None:
     if warm := options.pop("warm", None):  # what a first crawl loads is not what the second one needs
         write_links(out / "warm", [warm])
         run(FetchConfig(**defaults), out / "warm")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     run(FetchConfig(**{**defaults, **options}), out, at_a_time)
-    sys.stdout.write(str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10))
+    sys.stdout.write(str(peak_bytes() - before))
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process held; getrusage would begin with its parent's."""
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
 
 
 def log(out: Path) -> dict[str, dict]:

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,11 @@ class InThread:
 
     def _work(self, job: Job) -> None:
         with job.log.open("a") as log:
-            self._code = stand_in.main(job.argv[0], Path(job.argv[1]), log)
+            try:
+                self._code = stand_in.main(job.argv[0], Path(job.argv[1]), log)
+            except Exception:
+                log.write(traceback.format_exc())
+                self._code = 1
 
 
 @dataclass(frozen=True)

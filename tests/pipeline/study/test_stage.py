@@ -2,13 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.errors import ConfigError, StageError
@@ -89,12 +90,16 @@ def test_a_study_killed_at_any_moment_goes_on_and_repeats_nothing_that_was_finis
     environment = {**os.environ, "STAND_IN_DELAY": "0.05"}
     command = [sys.executable, "-c", DRIVER, str(study.path), str(Path(__file__).parent)]
     for begun in (2, 5, 9):
-        child = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         while len(study.jobs) < begun:
             assert child.poll() is None
             time.sleep(0.02)
-        os.killpg(child.pid, signal.SIGKILL)
+        jobs = psutil.Process(child.pid).children(recursive=True)  # each has a session of its own
+        for process in (child, *jobs):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         child.wait()
+        psutil.wait_procs(jobs, timeout=10)
 
     study.run()
 
