@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.training import budget
 from benchmarks.training.contenders import FORMULA, PEERS, Task, agree, contender
 from benchmarks.training.machine import machine
 from benchmarks.training.shares import shares, table
@@ -98,7 +99,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="compute threads instead of each shape's own")
     parser.add_argument("--clock", choices=["wall", "process"], help="instead of each shape's own")
     parser.add_argument("--ours", choices=["ours", "ours compiled"], help="instead of each shape's own")
-    parser.add_argument("--profile", action="store_true", help="print where the time of our step goes")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the time of our step goes, and floors"
+    )
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -139,6 +142,8 @@ def measure(name: str, shape: Shape, chosen: argparse.Namespace) -> dict[str, An
     if chosen.profile:
         row["profile"] = shares(ours)
         print(table(row["profile"]), flush=True)
+        row["budget"] = budget.budget(task, ours, chosen.rounds, row["clock"])
+        print(budget.table(row["budget"]), flush=True)
     return row
 
 

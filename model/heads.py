@@ -32,9 +32,6 @@ CHUNK_ROWS_LEAST = 64
 # A GPU's matrix products go by tiles of 128 columns, and want rows that begin on 128 bytes: 50,257 ids are
 # multiplied as 50,304.
 PADDED_TO = 128
-# A matrix up to this size is multiplied as (C, V), and its gradient summed so: products with few columns are
-# slow, and turning it twice costs less.
-TURNED_BYTES = int(__import__("os").environ.get("TB", 1 << 21))
 # exp(70) times a million ids is far below fp32's largest number, exp(-70) far above its smallest normal one.
 LOGIT_BOUND = 70.0
 
@@ -83,13 +80,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ids = len(weight)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         matrix = _multiplied(weight, hidden.dtype)  # (V or more, C)
-        narrow = hidden.device.type == "cpu" and matrix.numel() * matrix.element_size() <= TURNED_BYTES
-        across = matrix.t().contiguous() if narrow else matrix.t()  # (C, V or more)
         counted = (targets != IGNORED).unsqueeze(1).to(wide)  # (N, 1)
         places = targets.where(targets != IGNORED, 0).unsqueeze(1)
         losses, totals = torch.empty_like(counted), torch.empty_like(counted)
         hidden_gradient = torch.empty_like(hidden) if gradient_wanted else None
-        weight_gradient = torch.empty_like(across, dtype=wide).t() if gradient_wanted else None
+        weight_gradient = torch.empty_like(matrix, dtype=wide) if gradient_wanted else None
         rows = min(_chunk_rows(hidden, matrix), max(len(hidden), 1))
         buffer = hidden.new_empty(rows, len(matrix))
         shift = not _exponentials_fit(hidden, weight)
@@ -97,7 +92,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             chunk = hidden[part]
-            logits = torch.mm(chunk, across, out=buffer[: len(chunk)])
+            logits = torch.mm(chunk, matrix.t(), out=buffer[: len(chunk)])
             losses[part], total = differentiate(logits[:, :ids], places[part], shift)
             if hidden_gradient is not None and weight_gradient is not None:
                 totals[part] = total
@@ -162,7 +157,7 @@ def _padded(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _cut(gradient: Tensor, weight: Tensor, empty: bool) -> Tensor:
     """Return the gradient of the true ids in the weights' own precision."""
-    cut = gradient[: len(weight)].to(weight.dtype).contiguous()
+    cut = gradient[: len(weight)].to(weight.dtype)
     return cut.zero_() if empty else cut
 
 

@@ -11,6 +11,7 @@ import pydantic
 
 from model.config import FLOPS_FORMULAS, FlopsFormula, GPTConfig, flops_per_token, parameters
 from pipeline.config import Schema, did_you_mean, execution, kind_name
+from pipeline.errors import ConfigError
 from pipeline.trainer import sharding
 from pipeline.trainer.gpus import GB, GPUS
 from pipeline.trainer.memory import FP32, Memory, Pass, peak_memory
@@ -145,6 +146,15 @@ def speed(model: GPTConfig, sequence_tokens: int, flops: int, precision: str, on
         hours=hours,
         price=None if on.price_per_gpu_hour is None else hours * count * on.price_per_gpu_hour,
     )
+
+
+def refuse_more_than_one(engine: Any, count: int) -> None:
+    """Raise ConfigError if a plan is for several processes of an engine that is one, as `train` does."""
+    if kind_name(engine) == "single" and count > 1:
+        raise ConfigError(
+            f"engine.kind: single is one process, hardware.count is {count};"
+            " use kind: ddp, fsdp2 or deepspeed, or hardware.count=1"
+        )
 
 
 def expected_mfu(count: int) -> float:

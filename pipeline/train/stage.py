@@ -29,7 +29,7 @@ from pipeline.errors import ConfigError, FormatError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.run import Run, writing
-from pipeline.train.estimate import Hardware, Need
+from pipeline.train.estimate import Hardware, Need, refuse_more_than_one
 from pipeline.train.init import Init, Parent, problems_of_state, recorded_in, resolve
 from pipeline.train.plan import Plan, make_plan
 from pipeline.train.samples import Samples
@@ -132,6 +132,7 @@ def _plan_for(config: Config, processes: int) -> Plan:
 def describe(config: Config, plan: Plan) -> str:
     """Return the plan as lines for people, for the machine that `hardware` names where it names one."""
     if config.hardware.count:
+        refuse_more_than_one(config.engine, config.hardware.count)
         plan = _plan_for(config, config.hardware.count)
     lines = tell(config.model, plan)
     if config.init is not None:

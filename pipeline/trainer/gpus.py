@@ -18,7 +18,9 @@ class GPU:
 GB = 10**9  # as data sheets count; what a driver shows of the same memory is up to 7 % more
 
 # NVIDIA's data sheets, by name. Where a sheet gives bf16 with sparsity alone, half of it stands here; for
-# GeForce the architecture papers' rate with fp32 sums, half of the one with fp16 sums.
+# GeForce the architecture papers' rate with fp32 sums, half of the one with fp16 sums. The peaks in bf16 are
+# those of torchtitan/tools/utils.py for A100, H100, H200, L40S and B200, and of projects that take over
+# nanochat's list for the others; A10's is its sheet's alone.
 GPUS: MappingProxyType[str, GPU] = MappingProxyType(
     {
         "A100-40GB": GPU(312e12, 19.5e12, 40 * GB),  # A100, June 2021

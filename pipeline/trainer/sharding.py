@@ -10,9 +10,9 @@ that products take, which are bf16 with that precision.
       no reshard                                         all blocks gathered
         accumulating                         4·N         scattered once a step, whole until then
     deepspeed 0     4·N            8·N       4·N         autocast's; gradients once more, flat, at the update
-      1             4·N + 4·N/W    8·N/W     4·N         autocast's; a bucket, a process's gradients flat
-      2             4·N + 4·N/W    8·N/W     4·N/W       autocast's; a bucket, and as much not yet reduced
-      3             8·N/W          8·N/W     4·N/W       up to 10⁹ weights gathered; buckets as in 2
+      1             4·N + 4·N/W    8·N/W     4·N         autocast's; a bucket and 4·N/W flat, then 8·N/W
+      2             4·N + 4·N/W    8·N/W     none whole  the same; 4·N/W more where passes accumulate
+      3             8·N/W          8·N/W     4·N/W       ≤ 10⁹ weights gathered; a bucket, thrice when full
 
 S = W / replicas. Offloaded parts are `host`: the CPU's memory, which on a CPU is the device's own.
 """

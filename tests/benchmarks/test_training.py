@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import train_cpu, train_gpu
+from benchmarks.training import budget
 from benchmarks.training.contenders import Task, agree, contender
 from benchmarks.training.shares import REST, kind_of
 from benchmarks.training.turns import PRODUCT, Product, ratio, take_turns
@@ -75,6 +76,17 @@ def test_a_share_above_the_product_is_no_measurement(share, told):
     }
 
     assert train_cpu.verdict(row, train_cpu.SHAPES["124M"]).endswith(f"goal 85%: {told}")
+
+
+def test_a_budget_s_parts_add_up_to_the_step_and_their_floors_to_the_formula():
+    task = Task(config=TINY, sequences=3)
+
+    lines = budget.budget(task, contender("ours", task), rounds=1, clock="process")
+
+    whole, floor = lines.pop(budget.STEP)
+    assert sum(seconds for seconds, _ in lines.values()) == pytest.approx(whole)
+    assert sum(least for _, least in lines.values()) == pytest.approx(floor)
+    assert sum(part.flops for part in budget.parts(task).values()) == task.flops
 
 
 def test_mfu_is_by_the_formula_and_a_data_sheet_s_peak():

@@ -85,7 +85,7 @@ class Config(EngineSettings):
             "stage": self.zero_stage,
             "overlap_comm": self.zero_stage >= 2 and device.type == "cuda" if overlap is None else overlap,
             "reduce_bucket_size": min(elements, BUCKET_ELEMENTS),
-            "allgather_bucket_size": min(elements, BUCKET_ELEMENTS),
+            "allgather_bucket_size": min(elements + elements % 2, BUCKET_ELEMENTS),  # DeepSpeed wants it even
             "stage3_prefetch_bucket_size": min(elements, BUCKET_ELEMENTS),
             "stage3_param_persistence_threshold": PERSISTENT_ELEMENTS,
         }

@@ -60,6 +60,11 @@ def test_without_a_machine_there_is_no_price_and_no_time_but_memory():
     assert "peak in GB by engine and sequences of a pass, processes: 8" in text
 
 
+def test_an_engine_of_one_process_is_not_planned_for_eight():
+    with pytest.raises(ConfigError, match=r"single is one process, hardware\.count is 8; use kind: ddp"):
+        told("engine={kind: single}", "hardware.count=8")
+
+
 def test_a_name_that_is_no_gpu_is_refused_with_those_there_are():
     with pytest.raises(ConfigError, match=r"H10: no such GPU.*H100"):
         told("hardware.gpu=H10")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.config import GPTConfig, parameters
 from pipeline.config import validate
 from pipeline.errors import ConfigError
 from pipeline.trainer.engines import deepspeed
@@ -166,3 +167,17 @@ def test_no_two_attempts_of_a_job_share_a_folder_for_extensions(monkeypatch):
     third = deepspeed._extensions()
 
     assert len({first, second, third}) == 3
+
+
+def test_a_model_with_an_odd_number_of_parameters_starts():
+    odd = {"n_layer": 1, "n_head": 1, "n_embd": 3, "n_ctx": 8, "vocab_size": 16}
+    request = {"model": odd, "sequences": 1, "sequence_tokens": 8, "kind": "deepspeed"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.trainer.resident", json.dumps(request)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+    assert parameters(GPTConfig(**odd)) % 2 == 1
+    assert done.returncode == 0, done.stderr

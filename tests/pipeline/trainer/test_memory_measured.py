@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from model.config import GPTConfig
 from pipeline.trainer import sharding
-from pipeline.trainer.engines import single
+from pipeline.trainer.engines import deepspeed, single
 from pipeline.trainer.memory import Pass, peak_memory
 
 GIB = 2**30
@@ -31,7 +32,7 @@ def measured_bytes(**request) -> int:
     return json.loads(told.stdout.splitlines()[-1])["bytes"]
 
 
-def predicted_bytes(model: dict, sequences: int, sequence_tokens: int, **options) -> int:
+def predicted_bytes(model: dict, sequences: int, sequence_tokens: int, engine: Any = None, **options) -> int:
     run = Pass(
         model=GPTConfig(**model),
         sequences=sequences,
@@ -39,13 +40,25 @@ def predicted_bytes(model: dict, sequences: int, sequence_tokens: int, **options
         device="cpu",
         **options,
     )
-    return peak_memory(run, sharding.held(single.Config(), run, 1)).total
+    return peak_memory(run, sharding.held(engine or single.Config(), run, 1)).total
 
 
 def test_a_real_step_on_a_cpu_takes_what_was_predicted():
     measured = measured_bytes(model=MIDDLE, sequences=8, sequence_tokens=256)
 
     assert predicted_bytes(MIDDLE, 8, 256) == pytest.approx(measured, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_so_does_a_step_under_zero_whose_flat_gradients_lie_beside_what_the_heap_keeps(stage):
+    settings = {"zero_stage": stage}
+    measured = measured_bytes(
+        model=MIDDLE, sequences=8, sequence_tokens=256, steps=3, kind="deepspeed", settings=settings
+    )
+    engine = deepspeed.Config(**settings)
+
+    assert predicted_bytes(MIDDLE, 8, 256, engine) == pytest.approx(measured, rel=0.15)
 
 
 @pytest.mark.slow
