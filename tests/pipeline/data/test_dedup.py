@@ -247,26 +247,19 @@ def test_killed_in_every_pass_and_started_again_it_ends_as_if_undisturbed(tmp_pa
     assert build(tmp_path / "data", DedupConfig(), source) == expected
 
 
-def test_a_disk_that_is_full_again_and_again_delays_and_changes_nothing(tmp_path: Path, undisturbed):
+def test_a_disk_that_is_full_again_and_again_delays_and_changes_nothing(small_disk, undisturbed):
     source, expected = undisturbed
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(small)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount a small file system here")
     refused = 0
-    try:
-        for size_kib in range(120, 2000, 120):
-            subprocess.run(["mount", "-o", f"remount,size={size_kib}k", str(small)], check=True)
-            try:
-                found = build(small / "data", DedupConfig(), source)
-                break
-            except (OSError, StageError):
-                refused += 1
-        assert found == expected
-        assert refused >= 2, "it never met a full disk"
-    finally:
-        subprocess.run(["umount", "--lazy", str(small)], check=True)  # a failed task's log may be open
+    for kilobytes in range(120, 2000, 120):
+        small = small_disk(kilobytes)
+        try:
+            found = build(small / "data", DedupConfig(), source)
+            break
+        except (OSError, StageError):
+            refused += 1
+
+    assert found == expected
+    assert refused >= 2, "it never met a full disk"
 
 
 @pytest.mark.real_data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from pathlib import Path
 
@@ -141,24 +140,16 @@ def test_some_checkpoints_are_kept_for_ever(values):
     )
 
 
-def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(values, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(small)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("cannot mount a small file system here")
-    try:
-        keeping = {"every_steps": 1, "keep": 9}
-        with pytest.raises(StageError, match=r"checkpoint step-\d+ could not be written .*No space left"):
-            run(values, out=str(small / "run"), checkpoint=keeping)
-        found = Run(small / "run")
-        left = found.checkpoints()
-        assert left and verify(left[-1]).step == len(left)
-        assert len(list(found.checkpoint_folder.iterdir())) == len(left)
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
+def test_a_full_disk_ends_the_run_and_leaves_the_checkpoint_before(values, small_disk):
+    small = small_disk(600)
+    keeping = {"every_steps": 1, "keep": 9}
+    with pytest.raises(StageError, match=r"checkpoint step-\d+ could not be written .*No space left"):
+        run(values, out=str(small / "run"), checkpoint=keeping)
+
+    found = Run(small / "run")
+    left = found.checkpoints()
+    assert left and verify(left[-1]).step == len(left)
+    assert len(list(found.checkpoint_folder.iterdir())) == len(left)
 
 
 def test_staged_tensors_share_no_memory_with_the_originals():
