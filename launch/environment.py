@@ -1,6 +1,8 @@
 """What a started process knows about itself: torchrun's variables, or the values of a lone process."""
 
+import importlib.metadata
 import os
+import platform
 import re
 import socket
 
@@ -41,6 +43,17 @@ def node_name() -> str:
     number = node_rank()
     name = socket.gethostname() if number is None else f"{socket.gethostname()}-{number}"
     return re.sub(r"[^\w.-]", "-", name)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that the processes of a job must share."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for package in ("loglinear", "torch"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "none"
+    return found
 
 
 def available_cpus() -> int:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_LINE = re.compile(r"^(?P<host>\S+)\s+slots=(?P<slots>\d+)\s*(#.*)?$")
+# A host is a name or an address, and nothing that ssh or a shell could take for something else.
+_LINE = re.compile(r"^(?P<host>[\w\[][\w.:%\[\]-]*)\s+slots=(?P<slots>\d+)\s*(#.*)?$", re.ASCII)
 _CHOICE = re.compile(r"^(?P<host>[^\s:,@]+)(:(?P<slots>\d+(,\d+)*))?$")
 
 

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 JOB = "LOGLINEAR_JOB"  # holds the folder in which a job's processes leave word, see `launch.rank`
 
@@ -16,6 +16,8 @@ class Job:
 
     `argv` are the words after `loglinear`; `environment` is laid over the launcher's own. `node` is the name
     of this node where the same command is run on each of several, and empty where one command starts all.
+    With `alone` it is one process whatever the launcher starts of others. `after` are the ids of jobs in the
+    launcher's queue that must have ended well before this one starts.
     """
 
     name: str
@@ -24,6 +26,8 @@ class Job:
     processes: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     node: str = ""
+    alone: bool = False
+    after: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.processes < 1:
@@ -57,7 +61,7 @@ class Job:
 
 
 class Submission(Protocol):
-    """A job that was started."""
+    """A job that was started, or stands in a cluster's queue and outlives the command that submitted it."""
 
     id: str
 
@@ -71,8 +75,9 @@ class Submission(Protocol):
         """Ask the job to checkpoint and end, and end it if it does not."""
 
 
+@runtime_checkable
 class Followed(Submission, Protocol):
-    """A started job whose output can be read while it runs."""
+    """A job that is a child of this process, and whose output can be read while it runs."""
 
     output: Path
 
@@ -87,9 +92,22 @@ class Launcher(Protocol):
     """How many processes a job becomes, on all nodes together, unless it says more than one."""
     on_each_node: bool
     """Whether the same command is run on each node by hand (or by a cluster), each starting its own part."""
+    is_detached: bool
+    """Whether a job is only submitted, and outlives the command; else it is `Followed`."""
 
     def script(self, job: Job) -> str:
         """Return what would run, as a shell script; pure."""
 
-    def submit(self, job: Job) -> Followed:
-        """Start the job."""
+    def submit(self, job: Job) -> Submission:
+        """Start the job, or put it into the queue, see `launch.submitted`."""
+
+
+@runtime_checkable
+class Queue(Launcher, Protocol):
+    """A cluster's queue that takes many jobs as one array, and jobs that wait for others (`Job.after`)."""
+
+    def script_of(self, jobs: Sequence[Job]) -> str:
+        """Return the array that would be submitted; pure."""
+
+    def submit_all(self, jobs: Sequence[Job]) -> list[Submission]:
+        """Submit an array; a job that is in the queue already is taken as it is."""

@@ -9,8 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from launch import stopping
+
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.25
+_BEGINNING = 19  # of the fields after the name in /proc/PID/stat
 LAUNCHER = "LOGLINEAR_LAUNCHER"  # holds the id of the process that a job was started by and ends with
 
 
@@ -24,7 +27,7 @@ class Process:
         self, command: Sequence[str], log: Path, environment: Mapping[str, str], grace: float = STOP_SECONDS
     ):
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("ab") as output, stopping.unheld():
             self._child = subprocess.Popen(
                 command,
                 stdout=output,
@@ -85,21 +88,41 @@ def end_with(process: int) -> None:
 def _watch(process: int) -> None:
     while is_alive(process):
         time.sleep(POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if not stopping.asked():  # a second request would end this process at once
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-def is_alive(process: int) -> bool:
-    """Tell whether a process runs; one that has ended but was not waited for does not."""
+def is_alive(process: int, began: int | None = None) -> bool:
+    """Tell whether a process runs; one that has ended but was not waited for does not.
+
+    With `began`, as `beginning` told it, another process that was given the same id later is not meant.
+    """
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        return began is None or began == beginning(process)
+    state = _stat(process)
+    return not state or state[0] != "Z" and began in (None, int(state[_BEGINNING]))
+
+
+def beginning(process: int) -> int | None:
+    """Return when a process began, in ticks since the machine did; None where nobody can tell."""
+    state = _stat(process)
+    return int(state[_BEGINNING]) if state else None
+
+
+def state_of(process: int) -> str:
+    """Return the kernel's letter for what a process does, as proc(5) has it; nothing if unknown."""
+    return next(iter(_stat(process)), "")
+
+
+def _stat(process: int) -> list[str]:
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return []
 
 
 def thread_variables(threads: int) -> dict[str, str]:

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from model.kernels import calls as kernels
+
 IGNORED = -100
 """The target that asks for no loss, as in PyTorch's own losses."""
 
@@ -29,6 +31,8 @@ CHUNK_BYTES_CPU = 1 << 20
 CHUNK_BYTES_GPU = 1 << 28
 # Matrix products over fewer rows than this are slow on any machine.
 CHUNK_ROWS_LEAST = 64
+# Up to this hidden width the kernel is faster than PyTorch's products, which want deeper sums.
+NARROW = 32
 # A GPU's matrix products go by tiles of 128 columns, and want rows that begin on 128 bytes: 50,257 ids are
 # multiplied as 50,304.
 PADDED_TO = 128
@@ -77,6 +81,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, gradient_wanted: bool
     ) -> tuple[Tensor, Tensor]:
+        if hidden.shape[1] <= NARROW and kernels.usable(hidden, weight):
+            shift = not _exponentials_fit(hidden, weight)
+            losses, ctx.gradients = kernels.cross_entropy(hidden, weight, targets, shift, gradient_wanted)
+            ctx.mark_non_differentiable(losses)
+            return losses.sum(), losses
         ids = len(weight)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         matrix = _multiplied(weight, hidden.dtype)  # (V or more, C)

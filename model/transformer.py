@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from model.attention import Mask, attend, document_mask
 from model.config import GPTConfig
 from model.heads import next_token_loss, token_losses
+from model.operators import causal_attention, gelu, heads
 
 LAYER_NORM_EPS = 1e-5  # released code
 WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
@@ -179,15 +180,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         """Return what each position gathers from those before it (B, T, C)."""
-        B, T, C = x.shape
-        q, k, v = (
-            part.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)  # (B, H, T, D)
-            for part in self.c_attn(x).split(C, dim=2)
-        )
-        if cache is not None:
-            k, v = cache.extend(k, v)  # (B, H, S, D)
-        y = attend(q, k, v, mask, self.dropout if self.training else 0.0, causal=cache is None)
-        projected: Tensor = self.drop(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+        qkv = self.c_attn(x)  # (B, T, 3C)
+        dropout = self.dropout if self.training else 0.0
+        if mask is None and cache is None and not dropout:
+            y = causal_attention(qkv, self.n_head)
+        else:
+            q, k, v = heads(qkv, self.n_head)  # (B, H, T, D)
+            if cache is not None:
+                k, v = cache.extend(k, v)  # (B, H, S, D)
+            y = attend(q, k, v, mask, dropout, causal=cache is None).transpose(1, 2).flatten(2)
+        projected: Tensor = self.drop(self.c_proj(y))
         return projected
 
 
@@ -202,7 +204,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return each position's own transformation (B, T, C)."""
-        projected: Tensor = self.drop(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+        projected: Tensor = self.drop(self.c_proj(gelu(self.c_fc(x))))
         return projected
 
 

@@ -147,7 +147,8 @@ def _without_padding(tensors: Mapping[str, Tensor], vocab_size: int) -> dict[str
 
 
 def _check_shapes(directory: Path, state: Mapping[str, Tensor], config: GPTConfig) -> None:
-    shapes = GPT(config, initialised=False).state_dict()  # memory that is never touched
+    with torch.device("meta"):  # a configuration may ask for more than there is memory
+        shapes = GPT(config, initialised=False).state_dict()
     expected = {name: tensor.shape for name, tensor in shapes.items()}
     found = {name: tensor.shape for name, tensor in state.items()}
     if expected != found:
@@ -178,9 +179,13 @@ def _weight_files(index: Path) -> set[str]:
     if not index.is_file():
         return {"model.safetensors"}
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{index}: tells no files of weights ({error!r})") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"{index}: {name!r} is no name of a file beside it")
+    return names
 
 
 def _write_json(path: Path, content: Any) -> None:

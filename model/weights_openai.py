@@ -163,6 +163,8 @@ def _array(path: Path) -> npt.NDArray[np.float32]:
         found: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as fault:
         raise ValueError(f"{path}: not a whole .npy file ({fault}); fetch it again") from None
+    if not isinstance(found, np.ndarray):  # numpy opens an archive, whatever its name
+        raise ValueError(f"{path}: an archive, not a .npy file; fetch it again")
     if found.dtype != np.float32 or found.ndim != 1:
         raise ValueError(f"{path}: {found.dtype} of shape {found.shape}, but a row of float32 is expected")
     return found

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ import typer
 
 from launch.process import end_with_launcher
 from launch.rank import reporting
+from launch.secrets import redacted, show_failure
+from launch.stopping import Held
 from pipeline.errors import ConfigError, LoglinearError
 
 STAGES = ("data", "train", "evaluate", "study")
@@ -30,11 +33,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Laid over the file: optim.lr=6e-4.", show_default=False),
 ]
-DryRun = Annotated[
+Dry = Annotated[
     bool, typer.Option("--dry-run", help="Print configuration, plan and job script; touch nothing.")
 ]
 On = Annotated[
     Path | None, typer.Option("--on", metavar="LAUNCH.yaml", help="Run elsewhere: configs/launch/*.yaml.")
+]
+After = Annotated[
+    list[str] | None, typer.Option("--after", metavar="JOB|DIR", help="Wait in the queue for this job.")
 ]
 
 
@@ -42,10 +48,13 @@ def main() -> None:
     """Run the command line; known failures end with their message and exit code, without a traceback."""
     from pipeline import log  # after the arguments are known to be wanted: `--help` stays quick
 
-    with reporting() as farewell:
+    # Training saves its work when it is asked to stop: from here on, however long it takes to start.
+    with Held() if sys.argv[1:2] == ["train"] else nullcontext(), reporting() as farewell:
         log.configure()
         end_with_launcher()
+        sys.excepthook = show_failure
         code, message = _run()
+        message = redacted(message)
         code = farewell(code, message)
         if message:
             print(message, file=sys.stderr)
@@ -88,36 +97,43 @@ def data(
     until: Annotated[
         str | None, typer.Option("--until", metavar="PHASE", help="Stop after this phase.")
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: Dry = False,
     on: On = None,
+    after: After = None,
 ) -> None:
     """Build a dataset: links, fetch, extract, filter, dedup, decontaminate, tokenize, publish."""
     options = {name: value for name, value in {"only": only, "until": until}.items() if value}
-    _stage("data", config, overrides, dry_run, on, **options)
+    _stage("data", config, overrides, dry_run, on, after, **options)
 
 
 @app.command(
     epilog="Example: loglinear train configs/train/gpt2-117m.yaml data=data/webtext out=runs/gpt2-117m"
 )
-def train(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+def train(
+    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
+) -> None:
     """Pretrain a model on a dataset; the same command again continues."""
-    _stage("train", config, overrides, dry_run, on)
+    _stage("train", config, overrides, dry_run, on, after)
 
 
 @app.command(
     epilog="Example: loglinear evaluate configs/evaluate/quickstart.yaml checkpoint=runs/x data=data/webtext"
 )
-def evaluate(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+def evaluate(
+    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
+) -> None:
     """Score a checkpoint; every figure with its standard error."""
-    _stage("evaluate", config, overrides, dry_run, on)
+    _stage("evaluate", config, overrides, dry_run, on, after)
 
 
 @app.command(
     epilog="Example: loglinear study configs/study/quickstart.yaml data=data/webtext out=studies/ladder"
 )
-def study(config: ConfigFile, overrides: Overrides = None, dry_run: DryRun = False, on: On = None) -> None:
+def study(
+    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
+) -> None:
     """Plan a ladder of models, train what is missing, evaluate, fit, report."""
-    _stage("study", config, overrides, dry_run, on)
+    _stage("study", config, overrides, dry_run, on, after)
 
 
 @app.command(epilog="Example: loglinear fit points.csv --form power --value loss --out fit.json")
@@ -189,16 +205,9 @@ def sample(
     from pipeline.evaluate.sample import show
 
     pieces = show(
-        checkpoint,
-        prompts or [""],
-        samples=samples,
-        max_new_tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        stop=stop or [],
-        seed=seed,
-    )
+        checkpoint, prompts or [""], samples=samples, max_new_tokens=tokens, temperature=temperature,
+        top_k=top_k, top_p=top_p, stop=stop or [], seed=seed,
+    )  # fmt: skip
     for piece in pieces:
         print(piece, end="", flush=True)
     print()
@@ -261,10 +270,9 @@ def stop(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)],
 ) -> None:
     """Ask a run to save a checkpoint and end; it goes on when started again."""
-    from pipeline.formats.run import Run
+    from pipeline.queued import stop as ask
 
-    Run(run).request_stop()
-    print(f"{run}: will stop after the step it is at")
+    print(ask(run))
 
 
 @app.command(name="ls", epilog="Example: loglinear ls filters")
@@ -279,58 +287,57 @@ def list_kinds(
     print(choices(what))
 
 
-@app.command(epilog="Example: loglinear doctor")
+@app.command(epilog="Example: loglinear doctor --on configs/launch/torchrun-nodes.yaml")
 def doctor(
     directory: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="Where data and runs would go.")
     ] = Path(),
+    on: On = None,
 ) -> None:
-    """Tell what works on this machine, and the remedy for what does not."""
-    from pipeline.doctor import examine, healthy
+    """Tell what works on this machine, or on all nodes, and the remedy for what does not."""
+    from pipeline.doctor import healthy, told
+    from pipeline.nodes import examined
 
-    findings = examine(directory)
-    for finding in findings:
-        print(f"{finding.status:<9}{finding.name:<18}{finding.found}")
-        if finding.remedy:
-            print(f"{'':<9}{'':<18}-> {finding.remedy}")
+    findings = examined(directory, on)
+    print(told(findings))
     raise typer.Exit(0 if healthy(findings) else 1)
 
 
 def _stage(
-    verb: str, config: Path, overrides: list[str] | None, dry_run: bool, on: Path | None, **options: Any
+    verb: str,
+    config: Path,
+    overrides: list[str] | None,
+    dry_run: bool,
+    on: Path | None,
+    after: list[str] | None,
+    **options: Any,
 ) -> None:
     """Load, plan and run a stage; here, or as a job elsewhere."""
     stage, loaded = _load(verb, config, overrides)
-    if on and verb == "data":
-        from pipeline.elsewhere import with_tasks_there
+    if on and verb in ("data", "study"):
+        from pipeline.elsewhere import with_jobs_there
 
-        loaded, on = with_tasks_there(loaded, on)
+        loaded, on, there = with_jobs_there(verb, loaded, on, after or ())
+        options |= there
     if dry_run:
         from pipeline.config import dump
 
         print(dump(loaded))
         print(stage.describe(loaded, stage.plan(loaded)))
+        if "queue" in options:
+            print(stage.script(loaded, stage.plan(loaded), options["queue"]))
     if on:
         from pipeline.elsewhere import send
 
-        print(send(verb, loaded, options, on, dry_run))
+        print(send(verb, loaded, options, on, dry_run, after or ()))
     elif not dry_run:
         told = stage.run(loaded, stage.plan(loaded), **options)
         if told:
             print(told)
         if verb == "data":
-            _report_of_dataset(Path(loaded.out))
+            from pipeline.report.page import renew
 
-
-def _report_of_dataset(dataset: Path) -> None:
-    """Write the report of a published dataset, unless it stands already."""
-    manifest, report = dataset / "manifest.json", dataset / "report.html"
-    if manifest.is_file() and not (
-        report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
-    ):
-        from pipeline.report.page import write
-
-        write(dataset)
+            renew(Path(loaded.out))
 
 
 def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleType, Any]:

@@ -7,17 +7,19 @@ Two traps of YAML 1.1 are closed: `6e-4` is a number, and a key given twice is a
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from launch.secrets import fault_in
 from pipeline.errors import ConfigError
 
 COMMAND_LINE = "command line"
 DEEPEST = 32
+_PLAIN_TAGS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 LARGEST_BYTES = 1 << 20
 
 Where = tuple[str | int, ...]
@@ -36,6 +38,10 @@ class Composed:
             if where[:end] in self.places:
                 return self.places[where[:end]]
         return ""
+
+    def line(self, where: Where, message: str) -> str:
+        """Return a message behind the place and the name of a path."""
+        return ": ".join(part for part in (self.place(where), ".".join(map(str, where)), message) if part)
 
 
 def compose(path: Path, overrides: Sequence[str] = ()) -> Composed:
@@ -68,6 +74,40 @@ def lay_over(base: Composed, over: Composed) -> Composed:
     return Composed(value, places)
 
 
+def secrets_in(composed: Composed) -> list[str]:
+    """Return what is said of keys and passwords, which would be written down with the configuration."""
+    remedy = "leave it in the environment or a file of yours (wandb login, hf auth login)"
+    return [
+        composed.line(where, f"{what} would be written down with the configuration; {remedy}")
+        for where, value in _leaves(composed.value, ())
+        if isinstance(value, str) and (what := fault_in(value))
+    ]
+
+
+def truths_for_numbers(composed: Composed, taken: Any) -> list[str]:
+    """Return what is said of true and false where numbers belong: pydantic takes them for 1 and 0.
+
+    `taken` is what became of the composed value.
+    """
+    numbers = {where for where, value in _leaves(taken, ()) if not isinstance(value, bool | str | None)}
+    return [
+        composed.line(where, f"expected a number, got {str(value).lower()}")
+        for where, value in _leaves(composed.value, ())
+        if isinstance(value, bool) and where in numbers
+    ]
+
+
+def _leaves(value: Any, where: Where) -> Iterator[tuple[Where, Any]]:
+    pairs = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if pairs is None:
+        yield where, value
+        return
+    for key, below in pairs:
+        yield from _leaves(below, (*where, key))
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's numbers."""
 
@@ -94,7 +134,11 @@ def _read(path: Path, stack: tuple[Path, ...]) -> Composed:
 def _parse(text: str, name: str, folder: Path, stack: tuple[Path, ...], offset: bool = True) -> Composed:
     if len(text) > LARGEST_BYTES:
         raise ConfigError(f"{name}: {len(text):,} bytes is no configuration; the limit is {LARGEST_BYTES:,}")
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as fault:
+        line = text.count("\n", 0, fault.position) + 1
+        raise ConfigError(f"{name}:{line}: not valid YAML: a control character ({fault.reason})") from None
     try:
         for token in yaml.scan(text):
             if isinstance(token, yaml.AliasToken):
@@ -102,7 +146,9 @@ def _parse(text: str, name: str, folder: Path, stack: tuple[Path, ...], offset: 
                     f"{name}:{token.start_mark.line + 1}: aliases (*name) are not used here; use `from:`"
                 )
         node = loader.get_single_node()
-        return _value(loader, node, name if offset else "", folder, stack, 0) if node else Composed({}, {})
+        if node is None:
+            return Composed({}, {(): f"{name}:1"})
+        return _value(loader, node, name if offset else "", folder, stack, 0)
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line + 1 if fault.problem_mark else 1
         raise ConfigError(f"{name}:{line}: not valid YAML: {fault.problem}") from None
@@ -118,6 +164,8 @@ def _value(
     place = f"{name}:{node.start_mark.line + 1}" if name else COMMAND_LINE
     if depth > DEEPEST:
         raise ConfigError(f"{place}: nested deeper than {DEEPEST} levels")
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+        raise ConfigError(f"{place}: not valid YAML: the tag {node.tag} means nothing here; leave it out")
     if isinstance(node, yaml.SequenceNode):
         items = [_value(loader, item, name, folder, stack, depth + 1) for item in node.value]
         places: dict[Where, str] = {(): place}
@@ -143,9 +191,16 @@ def _mapping(
             raise ConfigError(f"{place}: key {key!r} is given twice in this mapping")
         below = _value(loader, value_node, name, folder, stack, depth + 1)
         if key == "from":
-            if base is not None or not isinstance(below.value, str):
+            if base is not None:
+                raise ConfigError(f"{place}: key 'from' is given twice in this mapping")
+            if not isinstance(below.value, str):
                 raise ConfigError(f"{place}: from: expected the path of one YAML file, got {below.value!r}")
-            base = _read(Path(os.path.normpath(folder / below.value)), stack)
+            start = Path(os.path.normpath(folder / below.value))
+            if not start.is_file():
+                raise ConfigError(f"{place}: from: {start}: no such file{_nearest_file(start)}")
+            base = _read(start, stack)
+            if not isinstance(base.value, dict) or not base.value:
+                raise ConfigError(f"{start}:1: expected a mapping of keys, got {base.value or 'nothing'!r}")
             continue
         own.value[key] = below.value
         own.places.update({(key, *where): where_place for where, where_place in below.places.items()})

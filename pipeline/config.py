@@ -21,7 +21,7 @@ import pydantic
 import yaml
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
-from pipeline.composition import Composed, Where, compose
+from pipeline.composition import Composed, Where, compose, secrets_in, truths_for_numbers
 from pipeline.errors import ConfigError
 
 S = TypeVar("S", bound="Schema")
@@ -106,11 +106,16 @@ def validate(schema: type[S], values: Mapping[str, Any], where: str) -> S:
 
 
 def validated(schema: type[S], composed: Composed) -> S:
-    """Validate a composed configuration."""
+    """Validate a composed configuration; one with a secret in it is refused: it will be written down."""
+    if problems := secrets_in(composed):
+        raise ConfigError(problems)
     try:
-        return schema.model_validate(composed.value)
+        found = schema.model_validate(composed.value)
     except ValidationError as fault:
         raise ConfigError([_problem(schema, composed, error) for error in fault.errors()]) from None
+    if problems := truths_for_numbers(composed, plain(found)):
+        raise ConfigError(problems)
+    return found
 
 
 def plain(config: Any) -> Any:
@@ -176,7 +181,6 @@ def did_you_mean(wrong: str, names: Sequence[str]) -> str:
 
 def _problem(schema: type[Schema], composed: Composed, error: Any) -> str:
     where: Where = error["loc"]
-    name = ".".join(map(str, where))
     message = error["msg"][:1].lower() + error["msg"][1:]
     if error["type"] == "extra_forbidden":
         keys = _keys_at(schema, composed.value, where[:-1])
@@ -186,10 +190,25 @@ def _problem(schema: type[Schema], composed: Composed, error: Any) -> str:
         message = "missing; give it a value"
     elif error["type"] == "value_error":
         message = message.removeprefix("value error, ")
+        named = (*where, message.partition(" ")[0])
+        where = named if named in composed.places else where
     elif not isinstance(error["input"], dict | list):
         message += f", got {error['input']!r}"
-    place = composed.place(where)
-    return ": ".join(part for part in (place, name, message) if part)
+    elif error["type"] == "kind" and error["input"]:
+        where, message = _kind_problem(where, error["input"], message)
+    return composed.line(where, message)
+
+
+def _kind_problem(where: Where, given: Any, message: str) -> tuple[Where, str]:
+    """Return where a choice goes wrong: its kind is none there is, or it has none, misspelt perhaps."""
+    if not isinstance(given, dict):
+        return where, message
+    if "kind" in given:
+        return (*where, "kind"), message
+    near = difflib.get_close_matches("kind", list(given), n=1)
+    if near:
+        return (*where, near[0]), f"unknown key (did you mean kind?); {message}"
+    return (*where, next(iter(given))), f"{message}, got {', '.join(map(str, given))}"
 
 
 def _keys_at(schema: Any, value: Any, where: Where) -> list[str]:

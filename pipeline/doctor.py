@@ -68,6 +68,15 @@ def healthy(findings: list[Finding]) -> bool:
     return all(finding.status != MISSING for finding in findings)
 
 
+def told(findings: list[Finding]) -> str:
+    """Return the findings as lines, each remedy below what it is for."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.status:<9}{finding.name:<18}{finding.found}")
+        lines += [f"{'':<9}{'':<18}-> {finding.remedy}"] if finding.remedy else []
+    return "\n".join(lines)
+
+
 def _python() -> Finding:
     found = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import codecs
 import logging
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from launch.code import Code
 from launch.environment import node_name
-from launch.launcher import Followed, Job, Launcher
-from launch.outcome import Failure, end_of_output, outcome
+from launch.launcher import Followed, Job, Launcher, Queue
+from launch.outcome import Failure, end_of_output, outcome, told_by_launcher
+from launch.sole import AlreadyStarted, sole_start
+from launch.stopping import Held
 from pipeline.composition import Composed, compose
 from pipeline.config import Kind, Schema, dump, execution, validated
 from pipeline.errors import ConfigError, StageError, Stopped
+from pipeline.formats.checkpoint import FOLDER as CHECKPOINTS
 from pipeline.formats.publish import write_text
+from pipeline.formats.run import Run
+from pipeline.queued import refuse_second, told_of, waited_for
 
 POLL_SECONDS = 0.2
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 TAIL_LINES = 20
 OF_SEVERAL = ("train",)  # the stages whose processes share their work
 
@@ -63,40 +67,105 @@ def with_tasks_there(config: Any, on: Path) -> tuple[Any, Path | None]:
     return config.model_copy(update={"execute": validated(ExecuteConfig, composed)}), None
 
 
-def send(verb: str, config: Any, options: Mapping[str, str], on: Path, dry_run: bool) -> str:
+def with_jobs_there(
+    verb: str, config: Any, on: Path, after: Sequence[str]
+) -> tuple[Any, Path | None, dict[str, Any]]:
+    """Return what a command runs with that may stay here and lead jobs there; it stays if no file is left.
+
+    That is the data stage with a file that has an `executor`, and a study with a cluster's queue.
+    """
+    options: dict[str, Any] = {}
+    left: Path | None = on
+    if verb == "data":
+        config, left = with_tasks_there(config, on)
+    elif isinstance(launcher := launcher_from(on), Queue):
+        left, options = None, {"queue": launcher}
+    if left is None and after:
+        raise ConfigError(f"--after: with {on} this command itself stays here; start it when those are done")
+    return config, left, options
+
+
+def send(
+    verb: str, config: Any, options: Mapping[str, str], on: Path, dry_run: bool, after: Sequence[str] = ()
+) -> str:
     """Run a stage through a launcher and return what to tell; with `dry_run`, the job's script.
 
-    Its output, of several processes that of rank 0, is shown as it comes. A signal asks the job to save a
-    checkpoint and end, a second one ends this command at once, and the job with it. Raises Stopped, or
-    JobError with the error of the process that failed first.
+    Its output, of several processes that of rank 0, is shown as it comes. A signal, or the run's stop file,
+    asks the job to save a checkpoint and end; a second signal ends this command alone. Raises Stopped, or
+    JobError with the error of the process that failed first. Where a cluster has a queue, the job is
+    submitted, no more; it starts once the jobs in `after` have ended well, each an id or the directory that
+    it works on.
     """
     launcher = launcher_from(on)
-    if launcher.processes > 1 and verb not in OF_SEVERAL:
+    alone = verb not in OF_SEVERAL
+    if alone and launcher.processes > 1 and not launcher.is_detached:
         raise ConfigError(f"{on}: starts {launcher.processes} processes, and {verb} is one; use kind: local")
-    node = node_name() if launcher.on_each_node else ""
-    file = Path(config.out) / "logs" / f"{verb}{f'.{node}' if node else ''}.yaml"
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    job = Job(name=verb, argv=(verb, str(file), *words), directory=Path(config.out), node=node)
+    if after and not isinstance(launcher, Queue):
+        raise ConfigError(f"--after: {on} has no queue in which a job waits for others; use kind: slurm")
+    node, directory = node_name() if launcher.on_each_node else "", _directory(config)
+    file = directory / "logs" / f"{verb}{f'.{node}' if node else ''}.yaml"
+    argv = (verb, str(file), *(word for name, value in options.items() for word in (f"--{name}", value)))
+    waited = tuple(number for word in after for number in waited_for(word, dry_run))
+    code = Code.here()
+    variables = code.variables(directory)
+    job = Job(
+        name=verb, argv=argv, directory=directory, environment=variables, node=node, alone=alone, after=waited
+    )
     if dry_run:
         return launcher.script(job)
-    write_text(file, dump(config))
-    launched = _Output(job.log)
-    with _asked() as asked:
+    refuse_second(job)
+    with _sole_start(job):
+        code.pack(directory)
+        write_text(file, dump(config))
+        if launcher.is_detached:
+            with _faults_told():
+                return told_of(job, launcher.submit(job).id)
+        return _see_through(launcher, job)
+
+
+def run_there(launcher: Launcher, job: Job) -> None:
+    """Run a job that is no stage's, with the code as it is here, and wait for it; JobError as with `send`."""
+    code = Code.here()
+    job = replace(job, environment={**code.variables(job.directory), **job.environment})
+    with _sole_start(job):
+        code.pack(job.directory)
+        if not launcher.is_detached:
+            _see_through(launcher, job)
+            return
         with _faults_told():
             submission = launcher.submit(job)
+        _log.info("waits for job %s; its output is in %s", submission.id, job.log)
+        if ended := submission.wait():
+            raise JobError(f"{job.name} ended with exit code {ended}; its output is in {job.log}", ended)
+
+
+def _see_through(launcher: Launcher, job: Job) -> str:
+    """Run a job as a child of this process and return what to tell of its end."""
+    launched = _Output(job.log)
+    with Held() as held:
+
+        def asked() -> bool:
+            return bool(held.asked) or (not job.alone and Run(job.directory).stop_requested(held.since))
+
+        with _faults_told():
+            submission = launcher.submit(job)
+        assert isinstance(submission, Followed), "a detached job is not seen through"
         if submission.output != job.log:
             _log.info("output of rank 0 follows when all have met; the launcher's is in %s", job.log)
         code = _follow(submission, job, asked)
-    code, failure = outcome(job.folder, code, node, asked.is_set())
+    code, failure = outcome(job.folder, code, job.node, asked())
     if code == Stopped.exit_code:
-        raise Stopped(f"{config.out}: stopped, with what was done saved; the same command goes on")
+        raise Stopped(f"{job.directory}: stopped, with what was done saved; the same command goes on")
     if failure:
-        raise JobError(_tell(verb, failure, submission.output), failure.exit_code)
+        raise JobError(_tell(job.name, failure, submission.output), failure.exit_code)
     if code:
-        if submission.output != job.log:
-            sys.stderr.write(launched.tail())
-        raise JobError(f"{verb} ended with exit code {code}; its output is in {job.log}", max(code, 1))
-    return f"{config.out}: done, output in {submission.output}"
+        said = launched.text(launched.size()) if submission.output != job.log else ""
+        cause = told_by_launcher(said)
+        if not cause:
+            sys.stderr.write("".join(said.splitlines(keepends=True)[-TAIL_LINES:]))
+        ended = f"{job.name} ended with exit code {code}; its output is in {job.log}"
+        raise JobError(f"{cause}\n{ended}" if cause else ended, max(code, 1))
+    return f"{job.directory}: done, output in {submission.output}"
 
 
 class _Output:
@@ -121,20 +190,16 @@ class _Output:
         self._read += len(data)
         return self._decoder.decode(data)
 
-    def tail(self) -> str:
-        """Return the last lines of what has not been read yet."""
-        return "".join(self.text(self.size()).splitlines(keepends=True)[-TAIL_LINES:])
 
-
-def _follow(submission: Followed, job: Job, asked: threading.Event) -> int:
+def _follow(submission: Followed, job: Job, asked: Callable[[], bool]) -> int:
     """Copy a job's output to stderr until it ends, but for the words of a failing rank 0; return its code."""
     output = _Output(submission.output)
     passed_on = False
     while True:
         code = submission.poll()
-        if asked.is_set() and not passed_on:
+        if not passed_on and asked():
             passed_on = True
-            _log.info("asking the job to save a checkpoint and end; a second signal ends it at once")
+            _log.info("asking the job to save a checkpoint and end; a second signal does not wait for it")
             submission.ask()
         # A rank notes that it has failed before it says so: in this order nothing of it slips through.
         size, end = output.size(), end_of_output(job.folder, rank=0)
@@ -157,6 +222,25 @@ def _tell(verb: str, failure: Failure, output: Path) -> str:
     return f"{error}\n{verb}: {who} failed first (exit code {failure.exit_code}); its output is in {log}"
 
 
+def _directory(config: Any) -> Path:
+    """Return the directory that a stage works on, for its logs; an evaluation's is by default the run."""
+    if config.out is not None:
+        return Path(config.out)
+    checkpoint = Path(config.checkpoint)
+    return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else checkpoint
+
+
+@contextmanager
+def _sole_start(job: Job) -> Iterator[None]:
+    """Raise StageError where another start of the job is at work."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sole_start(job))
+        except AlreadyStarted as refusal:
+            raise StageError(str(refusal)) from None
+        yield
+
+
 @contextmanager
 def _faults_told() -> Iterator[None]:
     """Raise what a launcher finds wrong as ConfigError."""
@@ -164,26 +248,3 @@ def _faults_told() -> Iterator[None]:
         yield
     except ValueError as fault:
         raise ConfigError(str(fault).splitlines()) from None
-
-
-@contextmanager
-def _asked() -> Iterator[threading.Event]:
-    """Yield what the first signal sets; the second does what it does without us."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def ask(*_: object) -> None:
-        asked.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in SIGNALS:
-        signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,9 +1,10 @@
 """What `loglinear show`, `status` and `ls` print."""
 
 import ast
-import importlib
 import time
 from collections.abc import Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.config import Kind, did_you_mean, plain
 from pipeline.errors import ConfigError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import read_json
+from pipeline.queued import status_lines
 
 FOLDERS = {
     "engines": "pipeline.trainer.engines",
@@ -59,7 +61,7 @@ def choices(what: str) -> str:
         names = [*FOLDERS, "models"]
         raise ConfigError(f"ls {what}: no such list{did_you_mean(what, names)}; there are {', '.join(names)}")
     folder = FOLDERS[what]
-    root = Path(importlib.import_module(folder).__path__[0])
+    root = resources.files(folder)
     return "\n".join(f"{name:<20}{_first_line(root / f'{name}.py')}" for name in Kind(folder).names())
 
 
@@ -67,7 +69,7 @@ def status(directory: Path) -> str:
     """Return what a dataset, run or study directory says of itself."""
     if not directory.is_dir():
         raise ConfigError(f"{directory}: no such directory")
-    tellers = [_dataset, _run, _study]
+    tellers = [_dataset, _run, _study, status_lines]
     lines = [line for teller in tellers for line in teller(directory)]
     if not lines:
         raise ConfigError(f"{directory}: no dataset, run or study is here")
@@ -113,7 +115,7 @@ def _leaves(value: Any, where: tuple[str | int, ...]) -> list[tuple[tuple[str | 
     return [(where, value)]
 
 
-def _first_line(file: Path) -> str:
+def _first_line(file: Traversable) -> str:
     """Return a module's purpose without importing it: an optional library may be missing."""
     return (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
 

@@ -3,7 +3,7 @@
 A floor is FLOPs at the speed of the matrix product measured in the same rounds, one exponential for each
 logit and two for each value of GELU at the speed that torch has on a row in cache, and bytes at the speed of
 a copy of all parameters. What is above the floors is shapes that products are slow at, passes over memory,
-dispatch and autograd. Floors are a bound for programs made of torch's operators, not for new kernels.
+dispatch and autograd.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from benchmarks.training.contenders import OPTIM, Task
 from benchmarks.training.turns import Clock, Product, take_turns
+from model import operators
 from model.config import parameters
 from model.heads import next_token_loss
 from pipeline.trainer.optim import FusedAdamW
@@ -68,7 +69,7 @@ def parts(task: Task) -> dict[str, Part]:
     config, tokens = task.config, task.tokens
     L, C, T, V = config.n_layer, config.n_embd, config.n_ctx, config.vocab_size  # noqa: N806 - as in model/
     x, wide = torch.randn(tokens, C), torch.randn(tokens, 4 * C)
-    q = torch.randn(task.sequences, config.n_head, T, C // config.n_head)
+    qkv = torch.randn(task.sequences, T, 3 * C)
     layers = [nn.Linear(*shape) for shape in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C))]
     matrix, targets = 0.02 * torch.randn(V, C), torch.randint(0, V, (tokens,))
     head = _there_and_back(lambda h, m: next_token_loss(h, m, targets), x, matrix)
@@ -77,10 +78,8 @@ def parts(task: Task) -> dict[str, Part]:
         _there_and_back(F.linear, given, layer.weight.detach(), torch.zeros(layer.out_features))
         for given, layer in zip(inputs, layers, strict=True)
     ]
-    gelu = _there_and_back(lambda h: F.gelu(h, approximate="tanh"), wide)
-    attention = _there_and_back(
-        lambda a, b, c: F.scaled_dot_product_attention(a, b, c, is_causal=True), q, q, q
-    )
+    gelu = _there_and_back(operators.gelu, wide)
+    attention = _there_and_back(lambda each: operators.causal_attention(each, config.n_head), qkv)
     normed = _there_and_back(lambda h, w, b: F.layer_norm(h, (C,), w, b), x, norm.weight, norm.bias)
     return {
         "head": Part(work=head, flops=6.0 * tokens * V * C, exponentials=float(tokens * V)),

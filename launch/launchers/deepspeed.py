@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch import hostfile
+from launch import address, hostfile
 from launch.environment import node_rank
 from launch.launcher import Followed, Job
 from launch.process import LAUNCHER, thread_variables
 from launch.rank import clear
+from launch.secrets import SECRET
 from launch.several import Several
 
 PORT = 29500
@@ -26,8 +27,6 @@ GRACE_SECONDS = 300
 HERE = ("localhost", "127.0.0.1")
 # What a rank on another node wants of this one's environment. DeepSpeed itself takes PYTHON* and NCCL* along.
 CARRIED = re.compile(r"^(LOGLINEAR|HF|WANDB|NCCL|GLOO|TORCH|TORCHINDUCTOR|TRITON|CUDA)_")
-# These would stand in the list of processes of every node, for everybody to read.
-SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 LEFT_BEHIND = (LAUNCHER, "CUDA_VISIBLE_DEVICES")  # a process and devices of this node
 
 
@@ -54,11 +53,16 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in self.environment:
+            # It would stand in the list of processes of every node, for everybody to read.
             if SECRET.search(name):
                 raise ValueError(
                     f"environment: {name} would stand in the list of processes of every node; leave it in a"
                     " file there (wandb login, hf auth login)"
                 )
+        for name in ("master_port", "ssh_port"):
+            port = getattr(self, name)
+            if port is not None and not 0 < port < 65536:
+                raise ValueError(f"{name} ({port}) must be a port, 1 to 65535")
         if self.node_rank is not None and not self.no_ssh:
             raise ValueError("node_rank is for no_ssh: otherwise one command starts all nodes")
 
@@ -72,6 +76,8 @@ class Config:
 
 class DeepSpeed:
     """Run a job on the nodes of a hostfile; `slots` are those used of each."""
+
+    is_detached = False
 
     def __init__(self, config: Config, slots: Mapping[str, list[int]]):
         self._config, self._slots = config, slots
@@ -96,10 +102,27 @@ class DeepSpeed:
                 "pdsh, which starts processes on the nodes of a hostfile, is not installed here:"
                 " apt install pdsh; or set no_ssh and run this command on each node; or use kind: torchrun"
             )
+        self._check_meeting()
         clear(job.folder)
         if self._has_remote:
             _file(job).write_text(self._carried(job))
         return Several(self._command(job), job, self._environment(job), GRACE_SECONDS)
+
+    def _check_meeting(self) -> None:
+        """Raise ValueError where the ranks could not meet: a name leads nowhere, a port is taken."""
+        config = self._config
+        first = next(iter(self._slots))
+        host = config.master_address or ("127.0.0.1" if self._is_here else first)
+        if self._has_remote and not config.master_address:
+            return  # the first node is asked, over ssh, for an address of its own
+        key = "master_address" if config.master_address else "hostfile"
+        found = address.resolved_or_refused(host, key)
+        # On several nodes the first rank finds out, which tells the others.
+        if self._is_here and not all(address.is_free(each, config.master_port) for each in found):
+            raise ValueError(
+                f"master_port: {config.master_port} is taken on this node by another program; name another"
+                f" one, or end that program (ss -ltnp 'sport = :{config.master_port}' names it)"
+            )
 
     @property
     def _has_remote(self) -> bool:
@@ -118,14 +141,14 @@ class DeepSpeed:
     def _reaching(self) -> list[str]:
         """Return how the nodes are reached, and where the ranks meet."""
         config = self._config
-        address = config.master_address
+        meeting = config.master_address
         if self._is_here and not config.no_ssh:
-            return [f"--master_addr={address or '127.0.0.1'}", "--no_ssh_check"]
+            return [f"--master_addr={meeting or '127.0.0.1'}", "--no_ssh_check"]
         if config.no_ssh:
-            rank = config.node_rank if config.node_rank is not None else node_rank()
-            return [f"--master_addr={address or next(iter(self._slots))}", "--no_ssh", f"--node_rank={rank}"]
+            master = f"--master_addr={meeting or next(iter(self._slots))}"
+            return [master, "--no_ssh", f"--node_rank={_node_rank(config)}"]
         options = ["--launcher=pdsh", "--force_multi"]  # alone, it would take a host for this one
-        options += [f"--master_addr={address}"] if address else []
+        options += [f"--master_addr={meeting}"] if meeting else []
         return options + ([f"--ssh_port={config.ssh_port}"] if config.ssh_port else [])
 
     def _environment(self, job: Job) -> dict[str, str]:
@@ -141,9 +164,13 @@ class DeepSpeed:
         return "".join(f"{name}={_escaped(value)}\n" for name, value in values.items() if "\n" not in value)
 
 
+def _node_rank(config: Config) -> int | None:
+    return config.node_rank if config.node_rank is not None else node_rank()
+
+
 def _check_node(config: Config, hosts: list[str]) -> None:
     """Raise ValueError where this node's place among the hosts is not known."""
-    rank = config.node_rank if config.node_rank is not None else node_rank()
+    rank = _node_rank(config)
     if rank is None:
         raise ValueError(
             "no_ssh: set node_rank, or NODE_RANK in the environment, to this node's place from 0"

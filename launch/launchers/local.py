@@ -24,6 +24,7 @@ class Local:
 
     processes = 1
     on_each_node = False
+    is_detached = False
 
     def __init__(self, threads: int | None):
         self._threads = threads

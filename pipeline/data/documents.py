@@ -20,6 +20,7 @@ import orjson
 from pipeline.data.counts import PhaseCounts
 from pipeline.errors import FormatError
 from pipeline.formats.publish import publishing, read_json, write_json
+from pipeline.formats.typed import inside
 
 SUFFIX = ".jsonl.zst"
 LEVEL = 3  # zstd's own default: 1 saves little time here, 9 costs more time than the whole of a filter
@@ -87,7 +88,7 @@ class TaskOutput:
         self._kept, self._dropped, self._counts = kept, dropped, counts
         self._rank = 0
         self._stack = ExitStack()
-        self._files: dict[Path, IO[bytes]] = {}
+        self._files: dict[tuple[Path, str], IO[bytes]] = {}
         self.documents_in = self.documents_out = 0
         self.reasons: Counter[str] = Counter()
         self.sums: Counter[str] = Counter()
@@ -99,17 +100,17 @@ class TaskOutput:
     def keep(self, document: Any, folder: str = "") -> None:
         """Write a document to the kept ones."""
         self.documents_out += 1
-        self.sums["bytes_out"] += self._write(self._kept / folder, document)
+        self.sums["bytes_out"] += self._write(self._kept, folder, document)
 
     def drop(self, document: Any, reason: str) -> None:
         """Write a document to the dropped ones of a reason."""
         self.reasons[reason] += 1
         document.metadata["dropped_because"] = reason
-        self._write(self._dropped / reason, document)
+        self._write(self._dropped, reason, document)
 
     def note(self, document: Any, folder: str) -> None:
         """Write a removed part of a document that itself goes on; it counts in no account."""
-        self._write(self._dropped / folder, document)
+        self._write(self._dropped, folder, document)
 
     def publish(self) -> None:
         """Make everything visible: the documents first, the account last."""
@@ -126,11 +127,12 @@ class TaskOutput:
         """Leave nothing behind."""
         self._stack.__exit__(type(fault), fault, fault.__traceback__)
 
-    def _write(self, folder: Path, document: Any) -> int:
-        if folder not in self._files:
-            path = folder / f"{self._rank:05d}{SUFFIX}"
-            self._files[folder] = self._stack.enter_context(writing_documents(path))
-        self._files[folder].write(line_of(document))
+    def _write(self, root: Path, folder: str, document: Any) -> int:
+        key = (root, folder)
+        if key not in self._files:
+            path = (inside(root, folder, root) if folder else root) / f"{self._rank:05d}{SUFFIX}"
+            self._files[key] = self._stack.enter_context(writing_documents(path))
+        self._files[key].write(line_of(document))
         return len(document.text.encode())
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline import errors
-from pipeline.formats.publish import read_json, write_json
+from pipeline.formats.publish import is_full_disk, read_json, write_bytes, write_json
 
 Step = Callable[[Any, int, int], Any]
 
@@ -38,12 +38,13 @@ class Fault:
     def of(cls, fault: BaseException) -> Fault:
         """Return what is kept of an exception: enough to raise our own errors again, in another process."""
         message = str(fault).encode(errors="backslashreplace").decode()
+        number = fault.errno if isinstance(fault, OSError) else None
         ours = next((each for each in type(fault).__mro__ if each.__module__ == errors.__name__), None)
         return cls(
             told=f"{type(fault).__name__}: {message}",
             message=message,
             error=ours.__name__ if ours else None,
-            number=fault.errno if isinstance(fault, OSError) else None,
+            number=errno.ENOSPC if is_full_disk(fault) else number,
         )
 
     @property
@@ -92,7 +93,9 @@ class Tasks:
     def fault(self, rank: int) -> Fault:
         """Return why a rank failed."""
         path = self._fault(rank)
-        return Fault(**read_json(path)) if path.is_file() else SILENT
+        if path.is_file():
+            return Fault(**read_json(path))
+        return SILENT if self._has_room() else Fault(told=os.strerror(errno.ENOSPC), number=errno.ENOSPC)
 
     def note(self, rank: int, fault: Fault) -> None:
         """Say why a rank failed; on a full disk, to say nothing must do."""
@@ -102,6 +105,16 @@ class Tasks:
     def forget(self, rank: int) -> None:
         """Remove what an earlier attempt said."""
         self._fault(rank).unlink(missing_ok=True)
+
+    def _has_room(self) -> bool:
+        """Tell whether a rank could have said why it failed."""
+        probe = self._fault(0).with_name("room")
+        try:
+            write_bytes(probe, bytes(4096))
+        except OSError as fault:
+            return not is_full_disk(fault)
+        probe.unlink()
+        return True
 
     def _fault(self, rank: int) -> Path:
         return self.directory / "faults" / f"{rank:05d}.json"

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.counts import PhaseCounts
-from pipeline.formats.publish import read_json, write_json
+from pipeline.errors import FormatError
+from pipeline.formats.publish import write_json
+from pipeline.formats.seal import read_sealed, sealed
 
 FOLDER = ".phases"
+_REMEDY = "remove it to run the phase again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,15 @@ class Mark:
 
     def write(self, dataset: Path) -> None:
         """Say that the phase is done."""
-        write_json(mark_path(dataset, self.phase), asdict(self))
+        write_json(mark_path(dataset, self.phase), sealed(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Mark:
+        """Return a mark; FormatError if it is damaged."""
+        try:
+            return cls(**read_sealed(path, _REMEDY))
+        except TypeError as fault:
+            raise FormatError(f"{path}: {fault}; {_REMEDY}") from None
 
 
 def mark_path(dataset: Path, phase: str) -> Path:
@@ -65,7 +76,7 @@ def valid_marks(dataset: Path, expected: Iterable[tuple[str, str, Mapping[str, s
         path = mark_path(dataset, phase)
         if not path.is_file():
             break
-        mark = Mark(**read_json(path))
+        mark = Mark.read(path)
         is_planned = mark.identity == identity and mark.after == fingerprint(dataset, previous)
         if not is_planned or not inputs.items() <= mark.inputs.items():
             break

@@ -13,6 +13,9 @@ from pipeline.data.datasheet import write_datasheet
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import Shard, dtype_for
 
+# What the last phase notes that has a place of its own in the manifest.
+_IN_MANIFEST = ("shards", "tokenizer_files")
+
 
 def run(dataset: Path, phases: Sequence[dict[str, Any]], config_hash: str) -> PhaseCounts:
     """Write manifest and datasheet from what the phases recorded (name, counts, seconds; in order).
@@ -37,7 +40,7 @@ def manifest_of(phases: Sequence[dict[str, Any]], config_hash: str) -> Manifest:
         shard = Shard(**entry)
         splits[Path(shard.name).name.partition("-")[0]].append(shard)
     rows = [dict(phase) for phase in phases]
-    rows[-1]["extra"] = {key: value for key, value in made.items() if key != "shards"}
+    rows[-1]["extra"] = {key: value for key, value in made.items() if key not in _IN_MANIFEST}
     return Manifest(
         tokenizer=made["tokenizer"],
         tokenizer_fingerprint=made["tokenizer_fingerprint"],
@@ -46,6 +49,7 @@ def manifest_of(phases: Sequence[dict[str, Any]], config_hash: str) -> Manifest:
         eot_id=made["eot_id"],
         splits={split: tuple(shards) for split, shards in splits.items()},
         text_bytes=dict(made["seen"]["text_bytes"]),
+        files=made.get("tokenizer_files", {}),  # a phase done by an earlier version did not note them
         phases=rows,
         config_hash=config_hash,
         code_version=importlib.metadata.version("loglinear"),

@@ -7,7 +7,6 @@ shown.
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import time
@@ -36,7 +35,7 @@ from pipeline.data.wikipedia import WikipediaConfig
 from pipeline.errors import ConfigError, StageError
 from pipeline.formats.lock import sole_writer
 from pipeline.formats.manifest import NAME as MANIFEST
-from pipeline.formats.publish import remove_leftovers, write_text
+from pipeline.formats.publish import is_full_disk, make_directory, remove_leftovers, write_text
 
 log = logging.getLogger("loglinear.data")
 
@@ -152,7 +151,8 @@ def run(config: Config, planned: Plan, only: str | None = None, until: str | Non
             "dataset" if planned.is_done else chosen[-1].name,
         )
         return
-    (config.out / FOLDER).mkdir(parents=True, exist_ok=True)
+    _refuse_missing(config, chosen)
+    make_directory(config.out / FOLDER)
     refusal = f"{config.out}: another process is building this dataset; wait for it or stop it"
     with sole_writer(config.out / FOLDER / "lock", refusal):
         remove_leftovers(config.out)
@@ -192,7 +192,11 @@ def check_identity(config: Config) -> None:
     path = config.out / "config.yaml"
     if not path.is_file():
         return
-    earlier = configuration.load(Config, path)
+    try:
+        earlier = configuration.load(Config, path)
+    except ConfigError as fault:
+        remedy = f"{path}: not as this dataset's build wrote it; restore it, or choose another `out`"
+        raise ConfigError([*fault.problems, remedy]) from None
     changed = configuration.differences(configuration.identity_of(earlier), configuration.identity_of(config))
     if earlier.remove is not None and config.remove is None:
         changed.append(
@@ -226,8 +230,8 @@ def _run_phase(config: Config, planned: PlannedPhase) -> None:
     start = time.monotonic()
     try:
         counts = phases[number].run(config, phase)
-    except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as fault:
+        if is_full_disk(fault):
             raise StageError(disk_full(planned.name, config.out)) from None
         raise
     counts.check(planned.name)
@@ -246,6 +250,22 @@ def _run_phase(config: Config, planned: PlannedPhase) -> None:
     mark.write(config.out)
     shutil.rmtree(phase.work, ignore_errors=True)
     log.info("%s: %s in %.1f s", planned.name, _told(counts), seconds)
+
+
+def _refuse_missing(config: Config, chosen: Sequence[PlannedPhase]) -> None:
+    """Raise ConfigError, naming all, for files outside the dataset that a phase to be done could not use.
+
+    The last phase would find it out too, days later.
+    """
+    to_do = {planned.name for planned in chosen if planned.mark is None}
+    problems: list[str] = []
+    for phase in wanted(config):
+        try:
+            phase.inputs(config) if phase.name in to_do else ()
+        except ConfigError as fault:
+            problems += fault.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def _inputs(phase: Phase, config: Config) -> dict[str, str]:

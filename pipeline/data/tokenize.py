@@ -25,7 +25,7 @@ from pipeline.data.documents import (
     read_documents,
 )
 from pipeline.data.phase import PhaseRun
-from pipeline.formats.publish import publishing, read_json, write_bytes, write_json
+from pipeline.formats.publish import publishing, read_json, sha256_of, write_bytes, write_json
 from pipeline.formats.shards import ShardWriter, dtype_for
 
 if TYPE_CHECKING:
@@ -254,6 +254,7 @@ def _extra(tokenizer: Path, encoded: Path, files: int, shards: list[dict[str, An
         seen.add(read_json(encoded / f"{rank:05d}" / "seen.json"))
     loaded = _loaded(tokenizer)
     return {
+        "tokenizer_files": {path.name: sha256_of(path) for path in sorted(tokenizer.iterdir())},
         "tokenizer": loaded.name,
         "tokenizer_fingerprint": loaded.fingerprint,
         "vocab_size": loaded.vocab_size,

@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
-from pipeline.config import Schema, identity, validate
+from pipeline.composition import compose
+from pipeline.config import Schema, identity, validated
 from pipeline.data.counts import PhaseCounts
 from pipeline.data.documents import ReadDocuments, TaskOutput, WriteDocuments, document_files, merged_counts
 from pipeline.data.duplicates.describe import paragraphs_of
@@ -78,8 +78,10 @@ class WikipediaConfig(Schema):
 
 
 def inputs(config: WikipediaConfig) -> list[Path]:
-    """Return the files outside the dataset that decide the result; ConfigError names all that are missing."""
-    return all_matching({"wikipedia.lists": list(map(str, config.lists)), "wikipedia.dump": config.dump})
+    """Return the files outside the dataset that decide the result; ConfigError names what cannot be used."""
+    files = all_matching({"wikipedia.lists": list(map(str, config.lists)), "wikipedia.dump": config.dump})
+    read_lists(config.lists)
+    return files
 
 
 def run(config: WikipediaConfig, phase: PhaseRun) -> PhaseCounts:
@@ -99,14 +101,9 @@ def read_lists(paths: Sequence[Path]) -> list[WikipediaList]:
     lists = []
     for path in paths:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            lists.append(validate(WikipediaList, content, str(path)))
-        except OSError as fault:
-            problems.append(f"{path}: cannot be read ({fault.strerror}); see wikipedia.lists")
-        except yaml.YAMLError as fault:
-            problems.append(f"{path}: not valid YAML ({' '.join(str(fault).split())})")
+            lists.append(validated(WikipediaList, compose(path)))
         except ConfigError as fault:
-            problems += fault.problems
+            problems += [f"{problem} (wikipedia.lists)" for problem in fault.problems]
     if problems:
         raise ConfigError(problems)
     return lists

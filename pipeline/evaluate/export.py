@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.evaluate.subject import Subject, locate
+from pipeline.evaluate.subject import MODEL, Subject, locate
+from pipeline.formats.checkpoint import Meta
 from pipeline.formats.publish import publishing
 
 _log = logging.getLogger("loglinear.evaluate")
@@ -25,17 +26,19 @@ def export(checkpoint: Path, to: Path) -> Path:
     subject = locate(checkpoint)
     with publishing(to) as draft:
         if subject.is_checkpoint:
-            _copy(subject.model, draft)
+            _copy(subject, draft)
         else:
             _convert(subject, draft)
     return to
 
 
-def _copy(model: Path, draft: Path) -> None:
+def _copy(subject: Subject, draft: Path) -> None:
+    """Copy what the checkpoint says is its model: what else lies there, a link perhaps, is not published."""
     draft.mkdir()
-    for path in sorted(model.iterdir()):
-        if path.is_file():
-            shutil.copyfile(path, draft / path.name)
+    for name in Meta.read(subject.path).blake3:
+        folder, _, file = name.rpartition("/")
+        if folder == MODEL:
+            shutil.copyfile(subject.model / file, draft / file)
 
 
 def _convert(subject: Subject, draft: Path) -> None:

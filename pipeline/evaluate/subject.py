@@ -74,7 +74,7 @@ def locate(path: Path) -> Subject:
     if path.name == MODEL and (path.parent / checkpoints.META).is_file():
         path = path.parent
     if (path / checkpoints.META).is_file():
-        _verify(path)
+        checkpoints.verify(path, only=f"{MODEL}/")  # the training state is nobody's business here
         return Subject(path, path / MODEL)
     if (path / checkpoints.FOLDER).is_dir():
         newest = checkpoints.newest_whole(path / checkpoints.FOLDER)
@@ -86,16 +86,6 @@ def locate(path: Path) -> Subject:
         return Subject(path, path)
     what = f"is not {KINDS}" if path.exists() else "does not exist"
     raise ConfigError(f"checkpoint: {path} {what}; give {KINDS}")
-
-
-def _verify(checkpoint: Path) -> None:
-    """Check the files of the weights; the training state is nobody's business here."""
-    for name, expected in checkpoints.Meta.read(checkpoint).blake3.items():
-        path = checkpoint / name
-        if _of_model(name) and (not path.is_file() or blake3_of(path) != expected):
-            raise FormatError(
-                f"{path}: not what {checkpoints.META} says; give the run to use its newest whole checkpoint"
-            )
 
 
 def _safetensors(folder: Path) -> list[Path]:

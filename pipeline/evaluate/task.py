@@ -108,10 +108,8 @@ class Setting:
 
     def documents(self, split: str) -> Iterator[str]:
         """Yield the texts of a split in their order, once its shards are checked."""
-        from model.tokenizer import load
-
         self.manifest.tokens(split)  # names the splits there are
-        written_by = load(self.data)
+        written_by = self.manifest.load_tokenizer(self.data)
         for shard in self.manifest.splits[split]:
             check_shard(self.data, shard, self.manifest.dtype)
             content = TokenShard(self.data / shard.name, self.manifest.dtype)

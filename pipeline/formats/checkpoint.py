@@ -3,7 +3,7 @@
     step-00010000/
       model/       the weights as Hugging Face's `gpt2` lays them out
       state/       the engine-neutral training state
-      meta.json    written last: what this is, and the BLAKE3 of every other file
+      meta.json    written last and sealed: what this is, and the BLAKE3 of every other file
 
 A directory without a readable meta.json, or with a file missing or changed, is damaged: readers name it and
 take the newest whole one.
@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import blake3
-import orjson
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import blake3_of, publishing, read_json, write_text
+from pipeline.formats.publish import as_json, blake3_of, publishing, read_json, write_text
+from pipeline.formats.seal import sealed, unsealed
+from pipeline.formats.typed import Below, typed
 
 FORMAT = 1
 META = "meta.json"
 FOLDER = "checkpoints"
 SUM = ".blake3"
+_REMEDY = "restore it or go on from another checkpoint"
 
 _NAME = re.compile(r"^step-(\d{8,})$")
 _DISCARDED = re.compile(r"^\.discarded-")
@@ -41,8 +43,8 @@ class Meta:
 
     `skipped` lists intervals [start, end) of the stream of windows that were left out; `watch` is what the
     rule for spikes remembers; `complete` marks the end of the run's horizon; `epoch` counts the writers that
-    the run has had; `identity` is the configuration's; `blake3` maps each file, by its path inside the
-    checkpoint, to its sum.
+    the run has had; `identity` is the configuration's; `metrics` has the `bytes` of metrics.jsonl up to this
+    step and their `blake3`; `blake3` maps each file, by its path inside the checkpoint, to its sum.
     """
 
     step: int
@@ -56,7 +58,8 @@ class Meta:
     skipped: tuple[tuple[int, int], ...] = ()
     watch: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
-    blake3: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    blake3: dict[Below, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @classmethod
@@ -66,13 +69,10 @@ class Meta:
         values = read_json(path)
         found = values.get("format") if isinstance(values, dict) else None
         if found != FORMAT:
-            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}")
-        try:
-            meta = cls(**{**values, "skipped": tuple((start, end) for start, end in values["skipped"])})
-        except (KeyError, TypeError, ValueError) as fault:
-            raise FormatError(f"{path}: {fault}") from None
+            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; {_REMEDY}")
+        meta = typed(cls, unsealed(path, values, _REMEDY), path, _REMEDY)
         if name_of(meta.step) != checkpoint.name and _NAME.match(checkpoint.name):
-            raise FormatError(f"{path}: is of step {meta.step}, not of {checkpoint.name}")
+            raise FormatError(f"{path}: is of step {meta.step}, not of {checkpoint.name}; {_REMEDY}")
         return meta
 
 
@@ -111,7 +111,7 @@ def writing(
         taken = dict(sums or {})
         found = {name: blake3_of(draft / name) for name in _files(draft) if name not in taken}
         whole = replace(meta, blake3=dict(sorted((taken | found).items())))
-        (draft / META).write_bytes(orjson.dumps(asdict(whole), option=orjson.OPT_INDENT_2))
+        (draft / META).write_bytes(as_json(sealed(asdict(whole))))
         before_publishing()
 
 
@@ -142,26 +142,40 @@ def take_sum(path: Path) -> str:
     return blake3_of(path)
 
 
-def verify(checkpoint: Path) -> Meta:
-    """Return the meta of a whole checkpoint; FormatError names the first file that is missing or changed."""
+def verify(checkpoint: Path, only: str = "") -> Meta:
+    """Return the meta of a whole checkpoint; FormatError names the first file that is missing or changed.
+
+    Of a part of it, `model/` for instance, with `only`.
+    """
     meta = Meta.read(checkpoint)
     for name, expected in meta.blake3.items():
         path = checkpoint / name
+        if not name.startswith(only):
+            continue
         if not path.is_file():
-            raise FormatError(f"{path}: missing")
+            raise FormatError(f"{path}: missing, {META} names it; {_REMEDY}")
+        if path.is_symlink():
+            raise FormatError(f"{path}: a link, which may lead anywhere; put the file itself in its place")
         if (found := blake3_of(path)) != expected:
-            raise FormatError(f"{path}: blake3 {found}, {META} says {expected}")
-    extra = set(_files(checkpoint)) - {META, *meta.blake3}
-    if extra:
-        raise FormatError(f"{checkpoint / min(extra)}: not in {META}")
+            raise FormatError(f"{path}: blake3 {found}, {META} says {expected}; {_REMEDY}")
+    extra = [name for name in _files(checkpoint) if name not in {META, *meta.blake3}]
+    if extra and not only:
+        raise FormatError(
+            f"{checkpoint / extra[0]}: not in {META}; remove it or go on from another checkpoint"
+        )
     return meta
 
 
-def newest_whole(folder: Path) -> tuple[Path, Meta] | None:
-    """Return the newest checkpoint that verifies, and its meta; damaged newer ones are named in a warning."""
+def newest_whole(folder: Path, examine: Callable[[Meta], None] = lambda _: None) -> tuple[Path, Meta] | None:
+    """Return the newest checkpoint that verifies, and its meta; damaged newer ones are named in a warning.
+
+    `examine` may raise FormatError for one that is whole, but does not belong here.
+    """
     for checkpoint in reversed(listed(folder)):
         try:
-            return checkpoint, verify(checkpoint)
+            meta = verify(checkpoint)
+            examine(meta)
+            return checkpoint, meta
         except (FormatError, OSError) as fault:
             _log.warning("%s is damaged (%s); the newest whole one before it is used", checkpoint, fault)
     return None

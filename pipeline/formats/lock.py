@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import StageError
+from pipeline.formats.publish import make_directory
 
 # The children of a killed command end themselves within seconds; the command is not refused because of them.
 PATIENCE_SECONDS = 15.0
@@ -15,7 +16,7 @@ PATIENCE_SECONDS = 15.0
 @contextmanager
 def sole_writer(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock file `path`; StageError with `refusal` if another process keeps it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=PATIENCE_SECONDS)

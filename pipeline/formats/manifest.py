@@ -1,30 +1,41 @@
 """A dataset's manifest: its shards, counts, hashes, tokenizer and provenance. Written last, so its presence
-means that the dataset is whole."""
+means that the dataset is whole. It is sealed: a byte changed in it is found too."""
+
+from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FormatError
 from pipeline.formats.publish import read_json, write_json
-from pipeline.formats.shards import Shard, check_shard
+from pipeline.formats.seal import sealed, unsealed
+from pipeline.formats.shards import Dtype, Shard, check_file, check_shard
+from pipeline.formats.typed import Below, typed
+
+if TYPE_CHECKING:
+    from model.tokenizer import Tokenizer
 
 FORMAT = 1
 NAME = "manifest.json"
+_REMEDY = "restore it or rebuild the dataset"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a dataset holds. `text_bytes` are the UTF-8 bytes of each split's text, for bits per byte."""
+    """What a dataset holds. `text_bytes` are the UTF-8 bytes of each split's text, for bits per byte;
+    `files` are the tokenizer's, by name, each with its SHA-256.
+    """
 
     tokenizer: str
     tokenizer_fingerprint: str
     vocab_size: int
-    dtype: str
+    dtype: Dtype
     eot_id: int
     splits: dict[str, tuple[Shard, ...]]
     text_bytes: dict[str, int]
+    files: dict[Below, str] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
     config_hash: str = ""
     code_version: str = ""
@@ -44,17 +55,34 @@ class Manifest:
         return sum(shard.tokens for shard in self.splits[split])
 
     def check(self, dataset: Path, hashes: bool = True) -> None:
-        """Raise FormatError naming the first shard that is not what this manifest says."""
+        """Raise FormatError naming the first file that is not what this manifest says."""
+        for name, sha256 in self.files.items():
+            check_file(dataset / name, None, sha256, hashes)
         for shards in self.splits.values():
             for shard in shards:
                 check_shard(dataset, shard, self.dtype, hashes)
 
+    def load_tokenizer(self, dataset: Path) -> Tokenizer:
+        """Return the tokenizer that wrote the ids; FormatError if it is not there, or another one is."""
+        from model.tokenizer import load
+
+        try:
+            found = load(dataset)
+        except (OSError, ValueError) as fault:
+            raise FormatError(f"{fault}; restore the tokenizer's files or rebuild the dataset") from None
+        if found.fingerprint != self.tokenizer_fingerprint:
+            raise FormatError(
+                f"{dataset}: the tokenizer here has the fingerprint {found.fingerprint}, {NAME} says"
+                f" {self.tokenizer_fingerprint}; restore the tokenizer's files or rebuild the dataset"
+            )
+        return found
+
     def write(self, dataset: Path) -> None:
         """Publish the manifest: from here on the dataset is whole."""
-        write_json(dataset / NAME, asdict(self))
+        write_json(dataset / NAME, sealed(asdict(self)))
 
     @classmethod
-    def read(cls, dataset: Path) -> "Manifest":
+    def read(cls, dataset: Path) -> Manifest:
         """Return the manifest of a dataset directory; FormatError if there is none, or of another format."""
         path = dataset / NAME
         if not path.is_file():
@@ -65,11 +93,4 @@ class Manifest:
         found = values.get("format") if isinstance(values, dict) else None
         if found != FORMAT:
             raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; rebuild the dataset")
-        try:
-            splits = {
-                name: tuple(Shard(**shard) for shard in shards)
-                for name, shards in values.pop("splits").items()
-            }
-            return cls(splits=splits, **values)
-        except (KeyError, TypeError, AttributeError) as fault:
-            raise FormatError(f"{path}: {fault}; rebuild the dataset") from None
+        return typed(cls, unsealed(path, values, _REMEDY), path, _REMEDY)

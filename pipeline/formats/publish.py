@@ -19,6 +19,7 @@ from typing import Any
 import blake3
 import orjson
 
+from launch.process import is_alive
 from pipeline.errors import FormatError
 
 _PARTIAL = re.compile(r"^\..+\.partial-(\d+)-(\d+)-\d+$")
@@ -35,7 +36,7 @@ def publishing(target: Path) -> Iterator[Path]:
     """
     if target.is_dir():
         raise FileExistsError(f"{target}: already there; published directories are never replaced")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     draft = target.parent / f".{target.name}.partial-{os.getpid()}-{_start_time(os.getpid())}-{next(_serial)}"
     try:
         yield draft
@@ -43,7 +44,7 @@ def publishing(target: Path) -> Iterator[Path]:
         draft.rename(target)
     except BaseException as failure:
         _remove(draft)
-        if _is_full_disk(failure):
+        if is_full_disk(failure):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from failure
         raise
     _sync_directory(target.parent)
@@ -62,8 +63,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace the file's content by indented JSON; non-finite numbers become null."""
+    write_bytes(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """Return what `write_json` writes."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
-    write_bytes(path, orjson.dumps(value, default=_plain, option=options))
+    return orjson.dumps(value, default=_plain, option=options)
 
 
 def read_json(path: Path) -> Any:
@@ -78,17 +84,32 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those it lies in, each with its name on the disk: else all in it could be lost."""
+    missing = [each for each in (path, *path.parents) if not each.is_dir()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync_directory(made.parent)
+
+
 def remove_leftovers(directory: Path) -> list[Path]:
     """Remove the temporaries of writers that no longer run, at any depth, and return their paths."""
     removed = []
     for folder, names, files in os.walk(directory):
         for name in [*names, *files]:
             match = _PARTIAL.match(name)
-            if match and _start_time(int(match[1])) != int(match[2]):
+            if match and not _is_at_work(int(match[1]), int(match[2])):
                 _remove(Path(folder, name))
                 removed.append(Path(folder, name))
         names[:] = [name for name in names if not _PARTIAL.match(name)]
     return removed
+
+
+def is_full_disk(failure: BaseException) -> bool:
+    """Tell a full disk; libraries below Python (safetensors, duckdb) have errors of their own for it."""
+    if isinstance(failure, OSError):
+        return failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(words in str(failure) for words in (os.strerror(errno.ENOSPC), f"(os error {errno.ENOSPC})"))
 
 
 def sha256_of(path: Path) -> str:
@@ -100,13 +121,6 @@ def sha256_of(path: Path) -> str:
 def blake3_of(path: Path) -> str:
     """Return the BLAKE3 of a file as hex."""
     return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(path).hexdigest()
-
-
-def _is_full_disk(failure: BaseException) -> bool:
-    """Tell a full disk; libraries written in Rust (safetensors) have errors of their own for it."""
-    if isinstance(failure, OSError):
-        return failure.errno in (errno.ENOSPC, errno.EDQUOT)
-    return f"(os error {errno.ENOSPC})" in str(failure)
 
 
 def _plain(value: Any) -> Any:
@@ -122,6 +136,11 @@ def _start_time(pid: int) -> int:
     except OSError:
         return 0
     return int(fields[19])
+
+
+def _is_at_work(pid: int, start: int) -> bool:
+    """Tell whether the writer of a temporary still runs; where its start could not be told, any of its id."""
+    return _start_time(pid) == start if start else is_alive(pid)
 
 
 def _sync(path: Path) -> None:

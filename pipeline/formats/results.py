@@ -16,7 +16,7 @@ import orjson
 from backports import zstd
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import publishing, read_json, write_json
+from pipeline.formats.publish import make_directory, publishing, read_json, write_json
 
 FORMAT = 1
 RECORDS_SUFFIX = ".jsonl.zst"
@@ -101,7 +101,7 @@ class RecordLog:
 
     def append(self, records: list[dict[str, Any]]) -> None:
         """Add records, on disk when this returns."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(self._path.parent)
         with self._path.open("ab") as file:
             file.write(_frame(records))
             file.flush()

@@ -6,11 +6,13 @@ metrics.jsonl               one row per logged step, validation and event
 metrics.attempt-NNN.jsonl   rows of attempt NNN beyond a checkpoint that was gone back to
 checkpoints/                see `pipeline.formats.checkpoint`
 logs/                       of jobs started with `--on`, see `launch.launcher.Job` and `launch.rank`
+logs/hang/                  what processes left that found no progress, see `pipeline.trainer.hang`
 exit.json                   why the last process ended, for launchers; absent while one runs
 stop                        its presence asks the process to save a checkpoint and end
 writer.json, writer.lock    who writes: host, pid and epoch
 """
 
+import logging
 import math
 import os
 import re
@@ -18,17 +20,22 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import blake3
 import orjson
 
 from pipeline.errors import FormatError, StageError
 from pipeline.formats import checkpoint as checkpoints
 from pipeline.formats.lock import sole_writer
-from pipeline.formats.publish import read_json, remove_leftovers, write_bytes, write_json, write_text
+from pipeline.formats.publish import remove_leftovers, write_bytes, write_json, write_text
+from pipeline.formats.seal import read_sealed, sealed
 
 _ATTEMPT = re.compile(r"^(\d{3,})\.json$")
+_REMEDY = "restore it, or remove it to go on without what it tells"
+_log = logging.getLogger("loglinear.run")
 
 
 class Run:
@@ -71,7 +78,7 @@ class Run:
         """Return what each start of the run wrote down about itself, oldest first."""
         folder = self.directory / "attempts"
         names = sorted(path for path in folder.glob("*.json") if _ATTEMPT.match(path.name))
-        return [read_json(path) for path in names]
+        return [read_sealed(path, _REMEDY) for path in names]
 
     def request_stop(self) -> None:
         """Ask the process that trains this run to save a checkpoint and end."""
@@ -109,15 +116,16 @@ class RunWriter(Run):
     def __init__(self, directory: Path):
         super().__init__(directory)
         self._writer = directory / "writer.json"
-        self.epoch = 1 + (read_json(self._writer)["epoch"] if self._writer.is_file() else 0)
+        self.epoch = 1 + (self._epoch() if self._writer.is_file() else 0)
         identity = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "epoch": self.epoch,
             "started": time.time(),
         }
-        write_json(self._writer, identity)
-        remove_leftovers(directory)
+        write_json(self._writer, sealed(identity))
+        for path in remove_leftovers(directory):
+            _log.warning("%s: half written by a process that is gone; removed", path)
         checkpoints.remove_discarded(self.checkpoint_folder)
         self.exit.unlink(missing_ok=True)
         self.attempt = self._next_attempt()
@@ -129,18 +137,31 @@ class RunWriter(Run):
 
     def check_epoch(self) -> None:
         """Raise StageError if another writer has the run: locks can be lost on a shared file system."""
-        found = read_json(self._writer)
-        if found["epoch"] != self.epoch:
+        if self._epoch() != self.epoch:
             raise StageError(
                 f"{self.directory}: {_holder(self.directory)} took this run over; nothing was published"
             )
 
-    def newest_whole(self) -> tuple[Path, checkpoints.Meta] | None:
-        """Return the newest whole checkpoint; damaged newer ones are named and renamed out of the way."""
-        newest = checkpoints.newest_whole(self.checkpoint_folder)
-        for checkpoint in self.checkpoints():
-            if newest is None or checkpoint.name > newest[0].name:
-                checkpoints.set_aside(checkpoint, self.attempt)
+    def newest_whole(
+        self, examine: Callable[[checkpoints.Meta], None] = lambda _: None
+    ) -> tuple[Path, checkpoints.Meta] | None:
+        """Return the newest whole checkpoint; damaged newer ones are named and renamed out of the way.
+
+        `examine` is as in `checkpoint.newest_whole`. FormatError where there are checkpoints and none is
+        whole, or where the rows up to the newest whole one are not those that it was saved with.
+        """
+        newest = checkpoints.newest_whole(self.checkpoint_folder, examine)
+        found = self.checkpoints()
+        if newest is None:
+            if found:
+                raise FormatError(
+                    f"{self.checkpoint_folder}: none of its {len(found)} checkpoints is whole, as was told of"
+                    " each; restore one, or remove them all to start the run again from its beginning"
+                )
+            return None
+        self._check_rows(*newest)
+        for checkpoint in found[found.index(newest[0]) + 1 :]:
+            checkpoints.set_aside(checkpoint, self.attempt)
         return newest
 
     def rewind(self, step: int, rollbacks: int = 0, attempt: int | None = None) -> None:
@@ -148,6 +169,7 @@ class RunWriter(Run):
 
         By default that is the attempt before this one. Rows of a later rollback are beyond too.
         """
+        self.check_epoch()
         self.close()
         if not self.metrics.is_file():
             return
@@ -165,7 +187,11 @@ class RunWriter(Run):
         write_bytes(self.metrics, whole)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row to metrics.jsonl; a number that is not finite becomes null, and an event says so."""
+        """Add a row to metrics.jsonl; a number that is not finite becomes null, and an event says so.
+
+        StageError where another writer has the run: no row of ours may come between its own.
+        """
+        self.check_epoch()
         odd = {
             key: value for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)
         }
@@ -173,9 +199,17 @@ class RunWriter(Run):
         if odd:
             values = {key: str(value) for key, value in odd.items()}
             lines += _line({"step": row.get("step", 0), "event": "non-finite", "values": values})
-        if self._rows is None:
-            self._rows = self.metrics.open("ab", buffering=0)
-        self._rows.write(lines)
+        try:
+            if self._rows is None:
+                self._rows = self.metrics.open("ab", buffering=0)
+            left = memoryview(lines)
+            while left:  # a disk that fills up takes a part of a line first
+                left = left[self._rows.write(left) :]
+        except OSError as fault:
+            raise StageError(
+                f"{self.metrics}: a row could not be written ({fault}). Once that is put right, the same"
+                " command goes on from the newest checkpoint"
+            ) from fault
 
     def publishing_checkpoint(
         self, meta: checkpoints.Meta, sums: Mapping[str, str] | None = None
@@ -186,6 +220,8 @@ class RunWriter(Run):
         """
         if self._rows is not None:
             os.fsync(self._rows.fileno())  # the rows up to a checkpoint must not be younger than it
+        rows = self.metrics.read_bytes() if self.metrics.is_file() else b""
+        meta = replace(meta, metrics={"bytes": len(rows), "blake3": blake3.blake3(rows).hexdigest()})
         return checkpoints.writing(self.checkpoint_folder, meta, self.check_epoch, sums)
 
     def retain(self, keep: int, keep_every_steps: int | None = None) -> None:
@@ -196,6 +232,7 @@ class RunWriter(Run):
         self, is_good: Callable[[checkpoints.Meta], bool]
     ) -> tuple[Path, checkpoints.Meta] | None:
         """Return the newest whole checkpoint whose meta is good; those after it are removed."""
+        self.check_epoch()
         while newest := self.newest_whole():
             if is_good(newest[1]):
                 return newest
@@ -205,12 +242,12 @@ class RunWriter(Run):
     def begin_attempt(self, record: Mapping[str, Any]) -> None:
         """Write down how this start looks."""
         self._record = {"attempt": self.attempt, **record, "ended": None}
-        write_json(self._attempt_file, self._record)
+        write_json(self._attempt_file, sealed(self._record))
 
     def end_attempt(self, reason: str, **details: Any) -> None:
         """Write down why this attempt ended; a killed one keeps `ended: null`."""
         self._record = {**self._record, "ended": {"reason": reason, "time": time.time(), **details}}
-        write_json(self._attempt_file, self._record)
+        write_json(self._attempt_file, sealed(self._record))
 
     def write_exit(self, reason: str, code: int, **details: Any) -> None:
         """Leave word for the launcher: the reason and the exit code that the job should have."""
@@ -222,13 +259,46 @@ class RunWriter(Run):
             self._rows.close()
             self._rows = None
 
+    def _epoch(self) -> int:
+        epoch = read_sealed(self._writer, _REMEDY).get("epoch")
+        if not isinstance(epoch, int):
+            raise FormatError(f"{self._writer}: epoch {epoch!r} is no number; {_REMEDY}")
+        return epoch
+
+    def _check_rows(self, checkpoint: Path, meta: checkpoints.Meta) -> None:
+        """Raise FormatError unless metrics.jsonl begins with the rows that a checkpoint was saved with."""
+        if not meta.metrics.get("bytes"):
+            return
+        size, expected = meta.metrics["bytes"], meta.metrics["blake3"]
+        if not self.metrics.is_file():
+            _log.warning(
+                "%s: missing, but %s was saved with %d bytes of it; restore it, or its rows are lost",
+                self.metrics, checkpoint, size,
+            )  # fmt: skip
+            return
+        with self.metrics.open("rb") as file:
+            found = blake3.blake3(file.read(size)).hexdigest()
+        if found != expected:
+            raise FormatError(
+                f"{self.metrics}: its first {size} bytes have the blake3 {found},"
+                f" {checkpoint / checkpoints.META} says {expected}; restore it, or move it away to go on"
+                " without these rows"
+            )
+
     @property
     def _attempt_file(self) -> Path:
         return self.directory / "attempts" / f"{self.attempt:03d}.json"
 
     def _next_attempt(self) -> int:
         found = [_ATTEMPT.match(path.name) for path in (self.directory / "attempts").glob("*.json")]
-        return max((int(match[1]) + 1 for match in found if match), default=0)
+        numbers = {int(match[1]) for match in found if match}
+        after = max(numbers, default=0 if self.checkpoints() else -1) + 1
+        for number in sorted(set(range(after)) - numbers):
+            _log.warning(
+                "%s: missing; restore it, or what that start was like stays unknown",
+                self.directory / "attempts" / f"{number:03d}.json",
+            )
+        return after
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -251,5 +321,5 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 def _holder(directory: Path) -> str:
     path = directory / "writer.json"
-    found = read_json(path) if path.is_file() else {}
+    found = read_sealed(path, _REMEDY) if path.is_file() else {}
     return f"process {found.get('pid', '?')} on {found.get('host', '?')} (epoch {found.get('epoch', '?')})"

@@ -9,29 +9,31 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import FormatError
 from pipeline.formats.publish import publishing, sha256_of
+from pipeline.formats.typed import Below
 
 MOST_UINT16_IDS = 65_536
+Dtype = Literal["uint16", "uint32"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """What the manifest says of one shard; `name` is relative to the dataset directory."""
 
-    name: str
+    name: Below
     tokens: int
     documents: int
     sha256: str
     index_sha256: str
 
 
-def dtype_for(vocab_size: int) -> str:
+def dtype_for(vocab_size: int) -> Dtype:
     """Return the type that holds every id of a vocabulary."""
     return "uint16" if vocab_size <= MOST_UINT16_IDS else "uint32"
 
@@ -58,17 +60,21 @@ class ShardWriter:
 
     def discard(self) -> None:
         """Give up: remove what was written."""
-        self._file.close()
+        with suppress(OSError):  # on a full disk, what is still to be written cannot be
+            self._file.close()
         with suppress(_GivenUpError):
             self._publishing.__exit__(_GivenUpError, _GivenUpError(), None)
 
     def close(self) -> Shard:
         """Publish the index, then the shard, and return its entry for the manifest."""
-        self._file.close()
-        index = index_path(self._path)
         ends = np.asarray(self._ends, dtype="<u8").tobytes()
-        with publishing(index) as draft:
-            draft.write_bytes(ends)
+        try:
+            self._file.close()
+            with publishing(index_path(self._path)) as draft:
+                draft.write_bytes(ends)
+        except BaseException as failure:
+            self._publishing.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         self._publishing.__exit__(None, None, None)
         return Shard(
             name=f"{self._path.parent.name}/{self._path.name}",
@@ -109,14 +115,19 @@ def check_shard(dataset: Path, shard: Shard, dtype: str, hashes: bool = True) ->
         index_path(path): (shard.documents * 8, shard.index_sha256),
     }
     for file, (size, sha256) in expected.items():
-        if not file.is_file():
-            raise FormatError(f"{file}: missing; restore it or rebuild the dataset")
-        if file.stat().st_size != size:
-            raise FormatError(
-                f"{file}: {file.stat().st_size} bytes, the manifest says {size}; restore or rebuild it"
-            )
-        if hashes and (found := sha256_of(file)) != sha256:
-            raise FormatError(f"{file}: sha256 {found}, the manifest says {sha256}; restore or rebuild it")
+        check_file(file, size, sha256, hashes)
+
+
+def check_file(file: Path, size: int | None, sha256: str, hashes: bool = True) -> None:
+    """Raise FormatError if a file is missing, or not of the size (where known) and hash that are expected."""
+    if not file.is_file():
+        raise FormatError(f"{file}: missing; restore it or rebuild the dataset")
+    if size is not None and file.stat().st_size != size:
+        raise FormatError(
+            f"{file}: {file.stat().st_size} bytes, the manifest says {size}; restore or rebuild it"
+        )
+    if hashes and (found := sha256_of(file)) != sha256:
+        raise FormatError(f"{file}: sha256 {found}, the manifest says {sha256}; restore or rebuild it")
 
 
 def _map(path: Path, dtype: str) -> npt.NDArray[Any]:

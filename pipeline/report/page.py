@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.errors import FormatError
+from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import write_text
 from pipeline.report import (
     building,
@@ -49,6 +50,15 @@ SECTIONS: Mapping[str, tuple[Callable[[Sources], Section], ...]] = {
         rates.section, parity.section, *_END,
     ),
 }  # fmt: skip
+
+
+def renew(dataset: Path) -> None:
+    """Write the report of a published dataset, unless it stands already."""
+    manifest, report = dataset / MANIFEST, dataset / NAME
+    if manifest.is_file() and not (
+        report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
+    ):
+        write(dataset)
 
 
 def write(directory: Path) -> Path:

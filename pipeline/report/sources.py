@@ -174,13 +174,13 @@ def points_of(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a points CSV; numbers as numbers, what is empty or not finite as None."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
         return [
             {key: text if key in TEXT_COLUMNS else _number(text) for key, text in row.items()} for row in rows
         ]
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError, AttributeError, csv.Error) as fault:
         raise FormatError(f"{path}: {fault}; run the study again to rewrite it") from None
 
 
@@ -224,7 +224,7 @@ def _trained(directory: Path, name: str) -> Trained:
         return Trained(name=name, run=run, config={})
     try:
         config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as fault:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as fault:
         raise FormatError(
             f"{run.config}: not valid YAML ({fault}); restore it from the run's command"
         ) from None

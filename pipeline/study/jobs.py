@@ -29,6 +29,8 @@ class Jobs:
     data: Path
     evaluate: Mapping[str, Any] | None
     environment: Mapping[str, str]
+    is_queued: bool = False
+    """Whether the jobs go into a cluster's queue, where those of a killed study are taken up again."""
 
     @property
     def records(self) -> Path:
@@ -59,11 +61,16 @@ class Jobs:
             )
         return Chain(name=name, steps=tuple(steps), seconds=seconds)
 
+    def train_job(self, name: str, folder: str = "runs") -> Job:
+        """Return the training of a run, as it is submitted."""
+        return self._job("train", train_record(name, folder))
+
     def _train_job(self, name: str, train: Mapping[str, Any], folder: str) -> Job:
         run = self.run(name, folder)
-        end_orphan(run)
-        config = {**train, "out": str(run.directory), "data": str(self.data)}
-        return self._job("train", f"{folder}-{name}-train", config)
+        if not self.is_queued:
+            end_orphan(run)
+        job = self.train_job(name, folder)
+        return _written(job, {**train, "out": str(run.directory), "data": str(self.data)})
 
     def _evaluate_job(self, name: str, folder: str) -> Job:
         run = self.run(name, folder)
@@ -74,12 +81,20 @@ class Jobs:
             "checkpoint": str(run.checkpoints()[-1]),
             "data": str(self.data),
         }
-        return self._job("evaluate", f"{folder}-{name}-evaluate", config)
+        return _written(self._job("evaluate", evaluate_record(name, folder), alone=True), config)
 
-    def _job(self, verb: str, name: str, config: Mapping[str, Any]) -> Job:
+    def _job(self, verb: str, name: str, alone: bool = False) -> Job:
         path = self.out / "configs" / f"{name}.yaml"
-        write_text(path, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-        return Job(name=name, argv=(verb, str(path)), directory=self.out, environment=dict(self.environment))
+        environment = dict(self.environment)
+        return Job(
+            name=name, argv=(verb, str(path)), directory=self.out, environment=environment, alone=alone
+        )
+
+
+def _written(job: Job, config: Mapping[str, Any]) -> Job:
+    """Write a job's configuration where the job reads it, and return the job."""
+    write_text(Path(job.argv[1]), yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    return job
 
 
 def with_threads(train: Mapping[str, Any], threads: int) -> dict[str, Any]:

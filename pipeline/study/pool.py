@@ -1,9 +1,13 @@
-"""Runs chains of jobs side by side: longest first, finished ones skipped, failed ones tried again."""
+"""Runs chains of jobs side by side: longest first, finished ones skipped, failed ones tried again.
+
+A cluster's queue is given at once all jobs that can start, as an array.
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.launcher import Job, Launcher, Submission
+from launch.launcher import Job, Launcher, Queue, Submission
+from launch.submitted import POLL_SECONDS as QUEUE_POLL_SECONDS
 from pipeline import log
 from pipeline.errors import StageError, Stopped
 from pipeline.formats.publish import read_json, write_json
@@ -57,10 +62,15 @@ class _Running:
 
 
 class Pool:
-    """A number of processes that work through chains; what happened is recorded in `records`/NAME.json."""
+    """A number of processes that work through chains; what happened is recorded in `records`/NAME.json.
+
+    A cluster's queue sees itself to how many run side by side.
+    """
 
     def __init__(self, launcher: Launcher, processes: int, records: Path):
-        self._launcher, self._processes, self._records = launcher, processes, records
+        self._launcher, self._records = launcher, records
+        self._queue = launcher if isinstance(launcher, Queue) else None
+        self._processes = sys.maxsize if self._queue else processes
         self._failures: dict[str, int] = {}
         self._broken: dict[str, str] = {}
         self._begun: dict[str, float] = {}
@@ -86,37 +96,46 @@ class Pool:
 
     def _turn(self, waiting: list[Chain], running: list[_Running], shown: log.Progress) -> None:
         """Fill the free processes, then look after the jobs that have ended."""
-        while waiting and len(running) < self._processes:
-            chain = waiting.pop(0)
-            self._begun[chain.name] = time.monotonic()
-            running.append(self._start(chain))
-        for one in [one for one in running if one.submission.poll() is not None]:
+        free = self._processes - len(running)
+        running += self._start([waiting.pop(0) for _ in range(min(free, len(waiting)))])
+        ended = [one for one in running if one.submission.poll() is not None]
+        following = [chain for one in ended if (chain := self._after(one)) is not None]
+        for one in ended:
             running.remove(one)
-            following = self._after(one)
-            if following is not None:
-                running.append(following)
-            else:
-                shown.advance()
+        shown.advance(len(ended) - len(following))
+        running += self._start(following)
         shown.note(", ".join(one.chain.name for one in running) + self._left(waiting, running))
-        time.sleep(POLL_SECONDS)
+        time.sleep(QUEUE_POLL_SECONDS if self._queue else POLL_SECONDS)
 
-    def _start(self, chain: Chain) -> _Running:
-        step = next(step for step in chain.steps if not step.is_done())
-        job = step.make()
-        self._record(job, starts=1)
-        return _Running(chain=chain, step=step, job=job, submission=self._launcher.submit(job))
+    def _start(self, chains: Sequence[Chain]) -> list[_Running]:
+        """Start the next job of each chain."""
+        if not chains:
+            return []
+        steps = [next(step for step in chain.steps if not step.is_done()) for chain in chains]
+        jobs = [step.make() for step in steps]
+        for chain, job in zip(chains, jobs, strict=True):
+            self._begun.setdefault(chain.name, time.monotonic())
+            self._record(job, starts=1)
+        submit_all = self._queue.submit_all if self._queue else self._submit_each
+        return [
+            _Running(chain=chain, step=step, job=job, submission=submission)
+            for chain, step, job, submission in zip(chains, steps, jobs, submit_all(jobs), strict=True)
+        ]
 
-    def _after(self, ended: _Running) -> _Running | None:
-        """Return what follows in this process: the next job, the same once more, or nothing."""
+    def _submit_each(self, jobs: Sequence[Job]) -> list[Submission]:
+        return [self._launcher.submit(job) for job in jobs]
+
+    def _after(self, ended: _Running) -> Chain | None:
+        """Return the chain if more of it is to be done: the next job, or the same once more."""
         code = ended.submission.poll()
         if code == 0 and ended.step.is_done():
             self._record(ended.job, seconds=time.monotonic() - ended.started)
-            return None if ended.chain.is_done else self._start(ended.chain)
-        if self._stopping:
-            return None
-        return self._again(ended, code)
+            return None if ended.chain.is_done else ended.chain
+        if self._queue and code == Stopped.exit_code:
+            self._stopping = True  # it was asked to end and not to be queued again: so is the study
+        return None if self._stopping else self._again(ended, code)
 
-    def _again(self, ended: _Running, code: int | None) -> _Running | None:
+    def _again(self, ended: _Running, code: int | None) -> Chain | None:
         """Count a failure, show the end of the log and start the job again, unless that is of no use."""
         tail = _tail(ended.job.log)
         self._record(ended.job, failure={"exit_code": code, "time": time.time(), "log": tail})
@@ -128,12 +147,12 @@ class Pool:
             LOG.error("%s", message)
             return None
         LOG.warning("%s\ntrying again", message)
-        return self._start(ended.chain)
+        return ended.chain
 
     def _left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> str:
         """Return how long the rest should take by what was measured, or nothing where nothing was."""
         expected = [chain.seconds for chain in [*waiting, *(one.chain for one in running)]]
-        if None in expected:
+        if self._queue or None in expected:
             return ""
         now = time.monotonic()
         rest = [max((one.chain.seconds or 0) - (now - self._begun[one.chain.name]), 1.0) for one in running]

@@ -8,13 +8,17 @@ figures/.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
+from launch.code import Code
+from launch.launcher import Job, Queue
 from launch.launchers import local
 from pipeline.config import differences, dump
 from pipeline.errors import ConfigError
 from pipeline.formats.lock import sole_writer
+from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.publish import read_json, remove_leftovers, write_json, write_text
 from pipeline.study import choice, collect, figures, rule, sweep
@@ -39,17 +43,28 @@ def describe(config: Config, preview: Preview) -> str:
     return "\n".join(plans.table(plans.read(path)) if path.is_file() else preview.lines())
 
 
-def run(config: Config, preview: Preview, launchers: Launchers | None = None) -> str:
+def script(config: Config, preview: Preview, queue: Queue) -> str:
+    """Return the array of the runs that would be submitted first; touches nothing."""
+    if not (config.data / MANIFEST).is_file():
+        return f"{config.data}: the dataset is not there yet; its runs would be one array of the queue"
+    jobs = _Study(config, preview, lambda _: queue, is_queued=True).first_jobs()
+    return queue.script_of(jobs) if jobs else f"{config.out}: every run is trained; no job would be submitted"
+
+
+def run(
+    config: Config, preview: Preview, launchers: Launchers | None = None, queue: Queue | None = None
+) -> str:
     """Carry the study to its verdict and return that as text; what is finished is not done again.
 
-    `launchers` gives the launcher of a job with so many threads, by default child processes of this one.
+    `launchers` gives the launcher of a job with so many threads, by default child processes of this one;
+    with a `queue` the jobs go there, while this process waits for them.
     """
-    start = launchers or (lambda threads: local.Config(threads=threads).build())
+    start = launchers or (lambda threads: queue or local.Config(threads=threads).build())
     config.out.mkdir(parents=True, exist_ok=True)
     refusal = f"{config.out}: another process works on this study; wait for it, or stop it"
     with sole_writer(config.out / "study.lock", refusal):
         remove_leftovers(config.out)
-        summary = _Study(config, preview, start).finish()
+        summary = _Study(config, preview, start, is_queued=queue is not None).finish()
     for line in summary:
         LOG.info("%s", line)
     return "\n".join(summary)
@@ -58,15 +73,26 @@ def run(config: Config, preview: Preview, launchers: Launchers | None = None) ->
 class _Study:
     """One study while it is carried out."""
 
-    def __init__(self, config: Config, preview: Preview, launchers: Launchers):
+    def __init__(self, config: Config, preview: Preview, launchers: Launchers, is_queued: bool = False):
+        if is_queued and config.tokens.count is None:
+            raise ConfigError(
+                "tokens.seconds: how fast a job trains here says nothing of the cluster's; give tokens.count"
+            )
         self._config, self._preview, self._launchers = config, preview, launchers
+        self._code = Code.here()  # the same for all jobs, however long the study takes
+        own = self._code.variables(config.out, {**os.environ, **config.environment})
         self._jobs = Jobs(
-            out=config.out, data=config.data, evaluate=config.evaluate, environment=config.environment
+            out=config.out,
+            data=config.data,
+            evaluate=config.evaluate,
+            environment={**config.environment, **own},
+            is_queued=is_queued,
         )
         self._sign = 1 if config.better == "higher" else -1
 
     def finish(self) -> list[str]:
         """Plan, train, evaluate, fit, judge."""
+        self._code.pack(self._config.out)
         plan = self._plan()
         write_text(self._config.out / "config.yaml", dump(self._config))
         target = self._config.out / "verdict.json"
@@ -78,6 +104,20 @@ class _Study:
         verdict = self._sweep(plan) if self._config.arms else self._ladder(plan)
         write_json(target, {"written": now(), "failures": recorded_failures(self._jobs.records), **verdict})
         return list(verdict["summary"])
+
+    def first_jobs(self) -> list[Job]:
+        """Return the trainings that can start at once, finished ones left out."""
+        path = self._config.out / "plan.json"
+        data_hash = Manifest.read(self._config.data).hash
+        plan = plans.read(path) if path.is_file() else self._planner.make(data_hash)
+        known = {point.config_hash for point in collect.read(self._config.out / "points.csv")}
+        missing = [run for run in plan.runs if run.config_hash not in known]
+        below = [run for run in missing if not run.is_largest] or missing
+        return [self._jobs.train_job(run.name) for run in below if not self._jobs.run(run.name).finished]
+
+    @property
+    def _planner(self) -> Planner:
+        return Planner(self._config, self._preview, self._jobs, self._launchers)
 
     def _ladder(self, plan: Plan) -> dict[str, Any]:
         below = [run for run in plan.runs if not run.is_largest]
@@ -149,7 +189,7 @@ class _Study:
         data_hash = Manifest.read(self._config.data).hash
         asked = decisive(self._config)
         if not path.is_file():
-            made = Planner(self._config, self._preview, self._jobs, self._launchers).make(data_hash)
+            made = self._planner.make(data_hash)
             write_json(path, made.as_json())
         found = plans.read(path)
         changed = differences({"data": found.data_hash, **found.identity}, {"data": data_hash, **asked})

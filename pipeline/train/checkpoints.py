@@ -78,6 +78,11 @@ class Saver:
         if not self._keeping.asynchronous:
             self.finish()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is on its way, on every process alike."""
+        return self._flight is not None
+
     def poll(self) -> None:
         """Publish the checkpoint on its way if every process has written its part; does not wait."""
         if self._flight is None:

@@ -14,7 +14,7 @@ from pipeline.config import Schema, did_you_mean, execution, kind_name
 from pipeline.errors import ConfigError
 from pipeline.trainer import sharding
 from pipeline.trainer.gpus import GB, GPUS
-from pipeline.trainer.memory import FP32, Memory, Pass, peak_memory
+from pipeline.trainer.memory import FP32, Held, Memory, Pass, at_each_moment
 
 FLOPS_FORMULA: FlopsFormula = "6N_matmul + 6LdT"
 USABLE = 0.9
@@ -94,20 +94,24 @@ class Need:
             checkpointing=engine.activation_checkpointing,
             accumulates=sequences < self.rows,
         )
-        return self._with_staged(peak_memory(run, sharding.held(engine, run, self.processes)))
+        held = sharding.held(engine, run, self.processes)
+        moments = [self._with_staged(memory, held) for memory in at_each_moment(run, held)]
+        return max(moments, key=lambda memory: memory.total)
 
-    def _with_staged(self, memory: Memory) -> Memory:
+    def _with_staged(self, memory: Memory, held: Held) -> Memory:
         """Add the copies a checkpoint is written from: weights, all on the first process, and state.
 
         On a CPU they lie where training goes on, if it does; else gradients and activations are gone by then.
         """
         whole = FP32 * parameters(self.model)
         copies = whole + 3 * -(-whole // self.processes)
+        if memory.moment == "making":
+            return memory
         if self.device == "cuda":
             return replace(memory, host_bytes=memory.host_bytes + copies)
         if self.staged:
             return replace(memory, items={**memory.items, "checkpoint": copies})
-        kept = {name: memory.items[name] for name in ("weights", "optimizer", "buffers")}
+        kept = {name: getattr(held, name) for name in ("process", "weights", "optimizer", "buffers")}
         waiting = replace(memory, moment="checkpoint", items={**kept, "checkpoint": copies})
         return max(memory, waiting, key=lambda found: found.total)
 

@@ -17,17 +17,20 @@ def refuse_what_cannot_fit(
 ) -> None:
     """Raise ConfigError if the predicted peak is more than the engine's device has free, less a margin.
 
-    `need_on` gives what is needed on a kind of device. `hardware.memory_gb` takes the place of what is found.
-    The processes of a node share a CPU's memory, and the first speaks for all of them, before any has taken
-    its part.
+    `need_on` gives what is needed on a kind of device. `hardware.memory_gb` takes the place of what is found:
+    what is free and, on a CPU, what this process has taken to come this far. The processes of a node share a
+    CPU's memory, and the first speaks for all of them, before any has taken its part.
     """
-    from pipeline.trainer.hardware import available_memory_bytes, choose_device
+    from pipeline.trainer.hardware import available_memory_bytes, choose_device, resident_bytes
 
     device = choose_device(engine.device)
     sharing = local_world_size() if device.type == "cpu" else 1
     if sharing > 1 and local_rank() > 0:
         return
-    free = int(hardware.memory_gb * GB) if hardware.memory_gb else available_memory_bytes(device)
+    if hardware.memory_gb:
+        free = int(hardware.memory_gb * GB)
+    else:
+        free = available_memory_bytes(device) + (resident_bytes() if device.type == "cpu" else 0)
     refuse(need_on("cuda" if device.type == "cuda" else "cpu"), engine, sequences, free / sharing)
 
 

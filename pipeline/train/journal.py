@@ -12,6 +12,7 @@ from pipeline.config import kind_name, plain
 from pipeline.formats.run import RunWriter
 from pipeline.log import Progress
 from pipeline.train.plan import Plan
+from pipeline.train.rollback import Interval, with_skipped
 from pipeline.train.stage import Config
 from pipeline.trainer.collective import largest
 from pipeline.trainer.hardware import Peak
@@ -75,8 +76,13 @@ class Journal:
             return Past()
         return Past.of(self._writer.rows(), self._writer.rewound_rows())
 
-    def step(self, step: Step, memory_bytes: Callable[[], int], shown: Progress) -> None:
-        """Count a step, and where it is due write its row and refresh the progress line."""
+    def step(
+        self, step: Step, memory_bytes: Callable[[], int], shown: Progress, skipped: tuple[Interval, ...] = ()
+    ) -> None:
+        """Count a step, and where it is due write its row and refresh the progress line.
+
+        `skipped` intervals of the stream of windows were left out before it.
+        """
         self._meter.add(step)
         is_due = step.is_every(self._config.log_every_steps) or step.number == self._first_step
         most = largest([memory_bytes()]) if is_due else []  # of all ranks, so all must ask
@@ -84,8 +90,10 @@ class Journal:
             return
         stats = step.stats
         if not stats.applied:
+            rows = self._plan.sequences_per_step
+            windows, _ = with_skipped(skipped, (step.number - 1) * rows, step.number * rows)
             why = {"reason": reason(stats), "loss": stats.loss, "grad_norm": stats.grad_norm}
-            self.track({"step": step.number, "event": "skipped step", **why})
+            self.track({"step": step.number, "event": "skipped step", **why, "windows": windows})
         if is_due:
             self.track(
                 {

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from launch.environment import rank
-from model.tokenizer import load as load_tokenizer
+from launch.environment import rank, world_size
 from model.transformer import GPT
 from model.weights import save_model
 from pipeline.config import identity_of, kind_name
@@ -26,33 +25,45 @@ from pipeline.train.checkpoints import Keeping, Saver
 from pipeline.train.init import load_weights
 from pipeline.train.journal import Journal
 from pipeline.train.plan import Plan
-from pipeline.train.rollback import is_good, no_way_back, with_skipped
+from pipeline.train.rollback import is_good, no_way_back, refuse_foreign, with_skipped
 from pipeline.train.sampler import Order, Windows
 from pipeline.train.samples import SampleWriter
 from pipeline.train.stage import Config
 from pipeline.train.validation import Validation
-from pipeline.trainer.collective import from_first, gathered, wait_for_all
+from pipeline.trainer.collective import from_first, gathered, join, wait_for_all
 from pipeline.trainer.engine import Engine, NextToken
 from pipeline.trainer.hardware import choose_device, keep_freed_memory, peak
 from pipeline.trainer.meter import Meter
+from pipeline.trainer.pace import Pace
 from pipeline.trainer.spikes import Watch
 from pipeline.trainer.steps import Step, steps
 from pipeline.trainer.stop import Stop
+from pipeline.trainer.watchdog import Watcher
 
 _log = logging.getLogger("loglinear.train")
 
 
-def train(config: Config, plan: Plan, manifest: Manifest, writer: RunWriter | None, stop: Stop) -> None:
+def train(
+    config: Config, plan: Plan, manifest: Manifest, writer: RunWriter | None, stop: Stop, watcher: Watcher
+) -> None:
     """Train to the horizon; `writer` is rank 0's alone. Raises Stopped once what was done is saved."""
     begun = time.monotonic()
-    keep_freed_memory()
+    keep_freed_memory(
+        thrifty=config.engine.thrifty
+    )  # before there are threads, which have heaps of their own
+    if world_size() > 1:
+        watcher.at("meeting of the processes")
+        join(choose_device(config.engine.device), watcher.group_seconds)
+        watcher.meets(gathered)
+    watcher.at("start-up")
     torch.manual_seed(config.seed)
     model = GPT(config.model)
+    model.register_forward_pre_hook(watcher.beat)
     if config.init and config.init.what == "weights" and plan.parent and plan.parent.checkpoint.is_dir():
         load_weights(model, plan.parent)
     engine = config.engine.build(model, config.optim, NextToken(), config.precision)
     try:
-        Attempt(config, plan, manifest, engine, writer, begun).run(stop)
+        Attempt(config, plan, manifest, engine, writer, watcher, begun).run(stop)
     finally:
         engine.close()
 
@@ -67,11 +78,13 @@ class Attempt:
         manifest: Manifest,
         engine: Engine,
         writer: RunWriter | None,
+        watcher: Watcher,
         begun: float,
     ):
         self._config, self._plan, self._engine, self._writer = config, plan, engine, writer
+        self._watcher, self._pace = watcher, Pace(config.watchdog, watcher)
         device = choose_device(config.engine.device)
-        tokenizer = load_tokenizer(config.data)
+        tokenizer = manifest.load_tokenizer(config.data)
         eot_id = manifest.eot_id if config.document_masking else None
         T = plan.sequence_tokens  # noqa: N806
         windows = Windows(config.data, manifest, "train", T)
@@ -103,6 +116,7 @@ class Attempt:
             lambda folder, weights: save_model(folder, weights, config.model, tokenizer),
             self._journal.track,
         )
+        watcher.on_end(lambda message: self._journal.fail(StageError(message)))
         self._watch = Watch(config.spikes)
         self._data_hash = manifest.hash
         self._done = 0
@@ -126,7 +140,7 @@ class Attempt:
                 f"{self._config.out}: the parent published a checkpoint while this run started; the same"
                 " command takes the newer one, or name a checkpoint in init.checkpoint"
             )
-        newest = from_first(self._writer.newest_whole() if self._writer else None)
+        newest = from_first(self._writer.newest_whole(self._examine) if self._writer else None)
         if newest is None and parent and not parent.checkpoint.is_dir():
             raise FormatError(
                 f"init.checkpoint: {parent.checkpoint} is gone, and the run has no checkpoint yet"
@@ -141,19 +155,27 @@ class Attempt:
             shown.advance(self._done * plan.tokens_per_step)
             because, ended = stop.agreed(), False
             for step in () if because else self._steps(shown):
-                self._journal.step(step, self._engine.memory_bytes, shown)
+                self._watcher.at("record of step", step.number)
+                self._journal.step(step, self._engine.memory_bytes, shown, self._batches.skipped)
+                for row in self._pace.rows(step, config.log_every_steps):
+                    self._journal.track(row)
                 # Too long a streak of bad steps is undone, even where it ends with the last step.
                 ended = step.is_last and not self._watch.gives_up_on_weights()
                 if step.is_every(config.validation.every_steps):
                     self._validate(step, stop)
+                self._watcher.at("samples after step", step.number)
                 for row in self._samples.rows(self._engine, step):
                     self._journal.track(row)
-                self._saver.poll()
+                if self._saver.busy:
+                    self._watcher.at("checkpoint at step", step.number)
+                    self._saver.poll()
+                self._watcher.at("end of step", step.number)
                 because = stop.agreed()
                 if because or ended or self._is_due(step):
                     self._save(step, ended)
                 if because:
                     break
+            self._watcher.at("checkpoint at step", self._done)
             self._saver.finish()
         if not ended:
             self._end("stopped", Stopped.exit_code, because=because)
@@ -167,7 +189,9 @@ class Attempt:
         config, plan = self._config, self._plan
         while True:
             if self._watch.gives_up_on_weights():
+                self._watcher.at("checkpoint at step", self._done)
                 self._roll_back(shown)
+            self._watcher.at("step", self._done + 1)
             for step in steps(
                 self._engine,
                 self._batches.step,
@@ -183,6 +207,7 @@ class Attempt:
                 yield step
                 if self._watch.gives_up_on_weights():
                     break
+                self._watcher.at("step", step.number + 1)
             else:
                 return
 
@@ -202,6 +227,10 @@ class Attempt:
         self._journal.go_back(
             self._done, rollbacks, from_step=last, skipped_steps=bad, skipped_windows=interval
         )
+
+    def _examine(self, meta: Meta) -> None:
+        """Raise FormatError for a checkpoint of another run that was put into this one."""
+        refuse_foreign(meta, identity_of(self._config), self._data_hash)
 
     def _trunk(self) -> tuple[Path, Meta] | None:
         """Return the checkpoint that the run branches from, verified; rank 0's work."""
@@ -225,6 +254,7 @@ class Attempt:
 
     def _validate(self, step: Step, stop: Stop) -> None:
         """Validate; a request to stop ends it, but not the last one, which completes the run."""
+        self._watcher.at("validation after step", step.number)
         found = self._validation.run(self._engine, lambda: not step.is_last and bool(stop.agreed()))
         if found is None:
             return
@@ -245,6 +275,7 @@ class Attempt:
 
     def _save(self, step: Step, ended: bool) -> None:
         """Begin to write a checkpoint; collective."""
+        self._watcher.at("checkpoint at step", step.number)
         meta = Meta(
             step=step.number,
             tokens=step.tokens,

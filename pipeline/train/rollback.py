@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline.config import differences
+from pipeline.errors import FormatError
 from pipeline.formats.checkpoint import Meta
 from pipeline.trainer.spikes import Watch
 
@@ -17,6 +20,15 @@ Interval = tuple[int, int]
 def is_good(meta: Meta) -> bool:
     """Tell whether a checkpoint was written outside a streak of bad steps."""
     return not meta.watch.get("skipped_in_a_row", 0)
+
+
+def refuse_foreign(meta: Meta, identity: Mapping[str, Any], data_hash: str) -> None:
+    """Raise FormatError if a checkpoint is of other data or of another model than a run's."""
+    theirs = meta.identity.get("model", {})  # what a later version has added to a model is not compared
+    ours = {name: identity["model"].get(name) for name in theirs}
+    lines = differences({"data": meta.data_hash, "model": theirs}, {"data": data_hash, "model": ours})
+    if lines:
+        raise FormatError(f"of another run: {'; '.join(lines)}; put it back where it belongs")
 
 
 def with_skipped(

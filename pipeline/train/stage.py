@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -37,6 +36,8 @@ from pipeline.train.telling import tell, tell_needs
 from pipeline.trainer.optim import AdamW
 from pipeline.trainer.schedule import Schedule
 from pipeline.trainer.spikes import Spikes
+from pipeline.trainer.stop import Stop
+from pipeline.trainer.watchdog import Watchdog, Watcher
 
 _log = logging.getLogger("loglinear.train")
 
@@ -92,6 +93,7 @@ class Config(Schema):
     validation: Validation = execution(Validation(), description="loss on held-out text while training")
     checkpoint: Checkpoints = execution(Checkpoints(), description="what is kept to go on from")
     samples: Samples = execution(Samples(), description="texts drawn while training")
+    watchdog: Watchdog = execution(Watchdog(), description="processes that hang or are slow")
     hardware: Hardware = execution(Hardware(), description="the machine that `loglinear plan` reckons with")
     log_every_steps: int = execution(10, ge=1, description="steps between rows of metrics.jsonl")
     trackers: list[Annotated[Any, Kind("pipeline.trainer.trackers")]] = execution(
@@ -163,36 +165,50 @@ def run(config: Config, plan: Plan) -> None:
     Raises Stopped once a checkpoint is saved after a signal or a stop file, ConfigError where the directory
     holds a run of another identity.
     """
-    started = time.time()
     run = Run(config.out)
     if run.config.is_file():
         refuse_other(run, config, plan)
+    elif run.checkpoints():
+        raise FormatError(
+            f"{run.config}: missing, but the run has checkpoints; restore it, or give another out"
+        )
     if run.finished:
         _log.info("%s: finished, %s tokens; nothing to do", config.out, f"{plan.train_tokens:,}")
         return
     if config.init and plan.parent is None:
         raise FormatError(f"init.checkpoint: {config.init.checkpoint}: no checkpoint, run or model is here")
+    with Stop(run.stop_requested) as stop, Watcher(config.watchdog, run.directory / "logs") as watcher:
+        _start(config, plan, stop, watcher)
+
+
+def _start(config: Config, plan: Plan, stop: Stop, watcher: Watcher) -> None:
+    """Check what there is to start from, take the run for writing and train."""
     manifest = Manifest.read(config.data)
     manifest.check(config.data, hashes=rank() == 0)
     from pipeline.train.fit import refuse_what_cannot_fit
     from pipeline.train.loop import train  # brings torch, which a finished run does without
-    from pipeline.trainer.stop import Stop
 
     refuse_what_cannot_fit(
         partial(need, config, plan), config.engine, plan.micro_batch_sequences, config.hardware
     )
-    with Stop(lambda: run.stop_requested(since=started)) as stop, ExitStack() as stack:
+    with ExitStack() as stack:
         writer = stack.enter_context(writing(config.out)) if rank() == 0 else None
         if writer is not None:
             writer.write_config(dump(config))
-        train(config, plan, manifest, writer, stop)
+        train(config, plan, manifest, writer, stop, watcher)
 
 
 def refuse_other(run: Run, config: Config, plan: Plan) -> None:
     """Raise ConfigError if a directory holds a run of another identity; log what else has changed."""
-    earlier = load(Config, run.config)
+    try:
+        earlier = load(Config, run.config)
+    except ConfigError as fault:
+        remedy = f"{run.config}: not as this run wrote it; restore it, or give another out"
+        raise ConfigError([*fault.problems, remedy]) from None
     changed = differences(identity_of(earlier), identity_of(config))
-    data_hashes = {attempt["plan"]["data_hash"] for attempt in run.attempts()} - {plan.data_hash}
+    # Of a dataset that is not there, what is missing is told when it is read.
+    known = [attempt["plan"]["data_hash"] for attempt in run.attempts()] if plan.data_hash else []
+    data_hashes = set(known) - {plan.data_hash}
     changed += [
         f"data: {hash!r} -> {plan.data_hash!r} (hash of the manifest)" for hash in sorted(data_hashes)
     ]
@@ -204,11 +220,9 @@ def refuse_other(run: Run, config: Config, plan: Plan) -> None:
         )
     if changed:
         remedy = "give another out, or go back to the run's own values"
-        raise ConfigError(
-            [f"{run.directory}: holds another run; {remedy}:", *(f"  {line}" for line in changed)]
-        )
+        raise ConfigError([f"{run.config}: holds another run; {remedy}:", *(f"  {line}" for line in changed)])
     for line in differences(plain(earlier), plain(config)):
-        _log.info("%s: changed, which does not change the result: %s", run.directory, line)
+        _log.info("%s: changed, which does not change the result: %s", run.config, line)
 
 
 def _hash(config: Config, manifest: Manifest | None, parent: Parent | None) -> str:

@@ -24,6 +24,7 @@ LABEL_WIDTH = 18
 MANY_PROCESSES = 8  # what engines are compared at where the plan is for one process: a node of GPUs
 LARGEST_COLUMN = 64
 ITEMS = {
+    "process": "the process itself: Python, PyTorch, the engine's libraries",
     "weights": "weights",
     "optimizer": "optimizer",
     "gradients": "gradients",
@@ -33,6 +34,7 @@ ITEMS = {
     "logits": "gradients of the head's two factors",
     "temporary": "temporary: logits of a chunk, gradients on their way",
     "allocator": "holes of the heap, and places it keeps",
+    "making": "the whole model, before it is spread",
     "checkpoint": "copies for a checkpoint being written",
 }
 

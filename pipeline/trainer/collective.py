@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from launch.environment import rank, world_size
 
-def join(device: torch.device) -> None:
-    """Meet the job's other processes: over gloo, and between GPUs over NCCL; once a process."""
+LOOPBACK = "127.0.0.1"
+
+
+def join(device: torch.device, patience_seconds: float | None = None) -> None:
+    """Meet the job's other processes: over gloo, and between GPUs over NCCL; once a process.
+
+    Nobody waits for the others longer than `patience_seconds`, here or later; None is torch's own limit.
+    """
     if dist.is_initialized():
         return
     on_gpu = device.type == "cuda"
     settings: dict[str, Any] = {"backend": "cpu:gloo,cuda:nccl" if on_gpu else "gloo"}
+    if patience_seconds is not None:
+        settings["timeout"] = timedelta(seconds=patience_seconds)
     if on_gpu:
         settings["device_id"] = device
     if "MASTER_ADDR" not in os.environ:
         # Nobody has started several processes: this one needs no port to meet itself.
         settings |= {"store": dist.HashStore(), "rank": 0, "world_size": 1}  # type: ignore[attr-defined]
+    elif is_of_this_node():
+        settings |= {"store": _store(patience_seconds), "rank": rank(), "world_size": world_size()}
     dist.init_process_group(**settings)
+
+
+def is_of_this_node() -> bool:
+    """Tell whether the ranks meet at a store of their own on this node's loopback."""
+    of_the_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return os.environ["MASTER_ADDR"] in ("localhost", LOOPBACK) and not of_the_launcher
+
+
+def _store(patience_seconds: float | None) -> Any:
+    """Return the store at which the ranks of one node meet; torch's own would listen on every interface."""
+    port = int(os.environ["MASTER_PORT"])
+    options: dict[str, Any] = (
+        {} if patience_seconds is None else {"timeout": timedelta(seconds=patience_seconds)}
+    )
+    if rank() == 0:
+        options["master_listen_fd"] = socket.create_server((LOOPBACK, port)).detach()
+    return dist.TCPStore(LOOPBACK, port, world_size(), rank() == 0, **options)  # type: ignore[attr-defined]
 
 
 def leave() -> None:

@@ -20,7 +20,10 @@ input, 4·n·d, and all of the above for the one block whose backward pass runs.
 than an eager one, so that this is an upper bound for it.
 
 The head (model/heads.py) never holds the logits of all positions: see `head`. The peak is the largest of a
-few moments of a step, since activations go while gradients come: see `moments`.
+few moments of a step, since activations go while gradients come: see `moments`; or, where a model is made
+whole before it is spread, the making.
+
+On a CPU there is the process itself beside the tensors, and what the C library's heap holds without need.
 """
 
 from __future__ import annotations
@@ -44,15 +47,14 @@ MOMENTS: tuple[Moment, ...] = (
 
 FP32, BF16, INT64, BOOL = 4, 2, 8, 1
 
-# Of what comes and goes in a step, glibc's heap holds about a fifth more: holes that nothing fits in. It is
-# no derivation. It was taken from runs at 20M and 117M parameters, and one at 762M agreed afterwards. Over
-# shapes of 17M the whole prediction was 0.81 to 1.03 of resident memory, but 0.77 under fsdp2 on two
-# processes and 0.70 with activation checkpointing: there the holes are some 100 MB whatever the shape.
-HEAP_SHARE = 5
+# Of what comes and goes in a step, glibc's heap holds about a third more: places of freed tensors, each too
+# small by a few bytes for another one of its size (pipeline/trainer/hardware.py). How many there are is no
+# derivation: 0.24 to 0.49 were measured at 17M and 50M parameters, 0.34 and 0.49 in the same run twice.
+HEAP_SHARE = 3
 
 # As pipeline/trainer/hardware.py sets it: smaller tensors are the heap's, which keeps their place for the
 # next step; larger ones are mapped, and given back when they go.
-MAPPED_FROM_BYTES = 32 * 2**20
+MAPPED_FROM_BYTES, MAPPED_FROM_BYTES_THRIFTY = 32 * 2**20, 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +99,19 @@ class Pass:
 class Held:
     """What an engine makes a process hold, in bytes: always, and at each moment of a step.
 
-    `buffers` are there always, `flat` are gradients and buffers in one piece that come and go. `host` is in
-    the CPU's memory while the device is a GPU.
+    `buffers` are there always, `flat` are gradients and buffers in one piece that come and go. `making` comes
+    to weights and buffers while the engine is made, of what is whole before it is spread. `host` is in the
+    CPU's memory while the device is a GPU. On a CPU `process` is what there is without any tensor, and a
+    `thrifty` one keeps small freed tensors alone.
     """
 
     weights: int
     optimizer: int
     buffers: int = 0
+    making: int = 0
     host: int = 0
+    process: int = 0
+    thrifty: bool = False
     gradients: Mapping[Moment, int]
     copies: Mapping[Moment, int]
     flat: Mapping[Moment, int] = field(default_factory=dict)
@@ -114,7 +121,7 @@ class Held:
 class Memory:
     """The bytes of one process at its peak, by item, and when that is; `host_bytes` are beside a GPU."""
 
-    moment: Moment | Literal["checkpoint"]
+    moment: Moment | Literal["making", "checkpoint"]
     items: Mapping[str, int]
     host_bytes: int = 0
 
@@ -123,6 +130,11 @@ class Memory:
         """Return the peak."""
         return sum(self.items.values())
 
+    @property
+    def tensors(self) -> int:
+        """Return the part of it that is tensors."""
+        return self.total - self.items.get("process", 0) - self.items.get("allocator", 0)
+
 
 def peak_memory(run: Pass, held: Held) -> Memory:
     """Return the moment of a step at which a process holds most, itemised."""
@@ -130,46 +142,49 @@ def peak_memory(run: Pass, held: Held) -> Memory:
 
 
 def at_each_moment(run: Pass, held: Held) -> list[Memory]:
-    """Return what a process holds at each moment of a step, itemised."""
-    working = moments(run)
-    kept = kept_by_heap(run) + max(held.copies.values())
-    found = []
+    """Return what a process holds while its engine is made and at each moment of a step, itemised."""
+    working, on_cpu = moments(run), run.device == "cpu"
+    process = {"process": held.process} if on_cpu else {}
+    making = {**process, "weights": held.weights, "buffers": held.buffers, "making": held.making}
+    found = [Memory("making", making)]
     for moment in MOMENTS:
         coming = {"copies": held.copies[moment], "gradients": held.gradients[moment], **working[moment]}
         buffers = held.buffers + held.flat.get(moment, 0)
-        items = {"weights": held.weights, "optimizer": held.optimizer, "buffers": buffers, **coming}
-        if run.device == "cpu":
-            items["allocator"] = beyond(sum(coming.values()), kept)
+        there = {"weights": held.weights, "optimizer": held.optimizer, "buffers": buffers}
+        items = {**process, **there, **coming}
+        if on_cpu:
+            items["allocator"] = beyond(run, held, sum(coming.values()))
         found.append(Memory(moment, items, held.host))
     return found
 
 
-def beyond(coming: int, kept: int) -> int:
-    """Return what a CPU's heap holds beyond what is there: the place of what has gone, and holes."""
-    heap = max(coming, kept)
+def beyond(run: Pass, held: Held, coming: int) -> int:
+    """Return what a CPU's heap holds beyond what comes: the place of what has gone, and holes."""
+    if held.thrifty:
+        return kept_by_heap(run, MAPPED_FROM_BYTES_THRIFTY) // HEAP_SHARE
+    heap = max(coming, kept_by_heap(run, MAPPED_FROM_BYTES) + max(held.copies.values()))
     return heap - coming + heap // HEAP_SHARE
 
 
-def kept_by_heap(run: Pass) -> int:
+def kept_by_heap(run: Pass, mapped_from: int) -> int:
     """Return the bytes of what a forward pass makes whose place glibc's heap keeps when it is gone.
 
     What an engine then lays out flat is mapped beside it, so that the backward pass or the update can be the
-    peak. With dropout the scores would have to be told apart: nothing is taken as kept then.
+    peak.
     """
-    if run.model.dropout:
-        return 0
     n, d, e = run.positions, run.model.n_embd, run.element
     block = [FP32 * n * d] * 2 + [e * n * d] * 3 + [3 * e * n * d] + [4 * e * n * d] * 2  # the table's
-    in_block = _small(*block)
-    layers = run.model.n_layer
-    blocks = in_block + layers * _small(run.stream) if run.checkpointing else layers * in_block
+    if run.model.dropout:
+        squares = FP32 * run.sequences * run.sequence_tokens**2 * run.model.n_head
+        block += [FP32 * n * d] * 3 + [squares] * 3 + [e * n * d] * 2
     head_forward = [FP32 * head_weights(run.model), e * chunk_rows(run) * run.model.vocab_size]
-    return blocks + _small(*head_forward, e * n * d, run.stream, outside_blocks(run))
 
+    def small(*sizes: int) -> int:
+        return sum(size for size in sizes if size < mapped_from)
 
-def _small(*sizes: int) -> int:
-    """Return the sum of those that are the heap's."""
-    return sum(size for size in sizes if size < MAPPED_FROM_BYTES)
+    layers = run.model.n_layer
+    blocks = small(*block) + layers * small(run.stream) if run.checkpointing else layers * small(*block)
+    return blocks + small(*head_forward, e * n * d, run.stream, outside_blocks(run))
 
 
 def moments(run: Pass) -> dict[Moment, dict[str, int]]:

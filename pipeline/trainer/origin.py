@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from launch.code import Code
 from launch.environment import available_cpus, restart_count
 
 PACKAGES = ("torch", "deepspeed", "numpy", "safetensors", "loglinear")
@@ -25,7 +25,7 @@ def origin() -> dict[str, Any]:
         "started": time.time(),
         "argv": sys.argv,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "code_hash": code_hash(),
+        "code_hash": Code.here().hash,
         "hardware": {
             "host": socket.gethostname(),
             "platform": platform.platform(),
@@ -37,16 +37,6 @@ def origin() -> dict[str, Any]:
         "restart_count": restart_count(),
         "pid": os.getpid(),
     }
-
-
-def code_hash() -> str:
-    """Return a hash over the source of the packages `model`, `launch` and `pipeline`."""
-    root = Path(__file__).parents[2]
-    digest = hashlib.blake2b(digest_size=8)
-    for package in ("launch", "model", "pipeline"):
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _version(name: str) -> str | None:

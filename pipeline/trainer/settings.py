@@ -23,6 +23,11 @@ class EngineSettings(Schema):
         False, description="recompute each block in the backward pass: less memory, a third more work"
     )
 
+    @property
+    def thrifty(self) -> bool:
+        """Whether this engine is chosen to hold little: on a CPU, freed memory then goes back at once."""
+        return self.activation_checkpointing
+
     def place(self, model: nn.Module) -> torch.device:
         """Move a model to its device, ready to be trained or sharded; return the device.
 

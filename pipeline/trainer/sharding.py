@@ -14,6 +14,9 @@ that products take, which are bf16 with that precision.
       2             4·N + 4·N/W    8·N/W     none whole  the same; 4·N/W more where passes accumulate
       3             8·N/W          8·N/W     4·N/W       ≤ 10⁹ weights gathered; a bucket, thrice when full
 
+While ddp's and single's models stay where they are made, fsdp2 and ZeRO hold the whole one, 4·N, beside their
+first parts of it.
+
 S = W / replicas. Offloaded parts are `host`: the CPU's memory, which on a CPU is the device's own.
 """
 
@@ -33,10 +36,34 @@ DDP_BUCKET_BYTES = 32 * 2**20
 ZERO_BUCKET_BYTES = FP32 * 50_000_000
 ZERO_LIVE_WEIGHTS = 10**9
 
+# What a process on a CPU holds without a tensor of ours. Python, PyTorch and what trains here are 235 MiB;
+# kernels' code and threads bring 25 more with the first step. The rest is no derivation but what was left of
+# resident memory on two processes, less tensors, at 1M and 17M parameters: the imports of sharded tensors or
+# DeepSpeed (70, 150), buffers and heaps of gloo's threads. Linux on x86-64, torch 2.13, DeepSpeed 0.19.8.
+PROCESS_BYTES: Mapping[str, int] = MappingProxyType(
+    {
+        "single": 265 * 2**20,
+        "ddp": 265 * 2**20,
+        "fsdp2": 375 * 2**20,
+        "deepspeed": 435 * 2**20,
+    }
+)
+# What recomputing blocks imports with the first of them, PyTorch's compiler, where nothing else has yet.
+COMPILER_BYTES = 72 * 2**20
+
 
 def held(engine: Any, run: Pass, processes: int) -> Held:
     """Return what a process of a job holds under an engine's configuration."""
-    return HOLDINGS[kind_name(engine)](engine, run, processes)
+    kind = kind_name(engine)
+    found = HOLDINGS[kind](engine, run, processes)
+    spread = kind == "fsdp2" or (kind == "deepspeed" and engine.zero_stage > 0)
+    compiler = COMPILER_BYTES if run.checkpointing and kind in ("single", "ddp") else 0
+    return replace(
+        found,
+        making=FP32 * parameters(run.model) if spread else 0,
+        process=PROCESS_BYTES[kind] + compiler,
+        thrifty=engine.thrifty,
+    )
 
 
 def single(_: Any, run: Pass, __: int = 1) -> Held:

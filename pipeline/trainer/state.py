@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pipeline.errors import FormatError
 from pipeline.formats.checkpoint import write_summed
 from pipeline.formats.publish import read_json
+from pipeline.formats.typed import Below, typed
 from pipeline.trainer.optim import MOMENTS
 
 FORMAT = 1
 INDEX = "index.json"
 WEIGHT = "weight"
 KINDS = (WEIGHT, *MOMENTS)
+_REMEDY = "go on from another checkpoint"
 
 # The names that the safetensors format has for types.
 _DTYPES = {
@@ -91,19 +94,26 @@ def write_index(
     (directory / INDEX).write_text(json.dumps(index, indent=1))
 
 
+@dataclass(frozen=True)
+class _Index:
+    format: int
+    optimizer_steps: int
+    world_size: int
+    tensors: dict[str, Below]
+
+
 class State:
     """A written state, its tensors read one by one as they are asked for."""
 
     def __init__(self, directory: Path):
         self._directory = directory
-        index = read_json(directory / INDEX)
-        if index.get("format") != FORMAT:
-            raise FormatError(
-                f"{directory / INDEX}: format {index.get('format')!r}, this version reads {FORMAT}"
-            )
-        self.optimizer_steps: int = index["optimizer_steps"]
-        self.world_size: int = index["world_size"]
-        self._files: dict[str, str] = index["tensors"]
+        values = read_json(directory / INDEX)
+        found = values.get("format") if isinstance(values, dict) else None
+        if found != FORMAT:
+            raise FormatError(f"{directory / INDEX}: format {found!r}, this version reads {FORMAT}")
+        index = typed(_Index, values, directory / INDEX, _REMEDY)
+        self.optimizer_steps, self.world_size = index.optimizer_steps, index.world_size
+        self._files: dict[str, str] = index.tensors
         self._open: dict[str, Any] = {}
 
     def tensor(self, kind: str, parameter: str, shape: torch.Size) -> Tensor:
@@ -135,9 +145,12 @@ class State:
         if name not in self._files:
             raise FormatError(f"{self._directory / INDEX}: no {name}")
         file = self._files[name]
-        if file not in self._open:
-            self._open[file] = safe_open(self._directory / file, framework="pt")
-        tensor: Tensor = self._open[file].get_tensor(name)
+        try:
+            if file not in self._open:
+                self._open[file] = safe_open(self._directory / file, framework="pt")
+            tensor: Tensor = self._open[file].get_tensor(name)
+        except (OSError, SafetensorError) as fault:
+            raise FormatError(f"{self._directory / file}: {name}: {fault}; {_REMEDY}") from None
         return tensor
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 WITH_TORCH = (
     "model.attention",
+    "model.kernels.calls",
+    "model.operators",
     "model.transformer",
     "model.heads",
     "model.generate",

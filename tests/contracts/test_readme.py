@@ -25,6 +25,8 @@ def commands() -> list[str]:
         )
     ]
     lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    launching = "\n".join(path.read_text() for path in sorted((ROOT / "configs" / "launch").glob("*.yaml")))
+    lines += re.findall(r"^#   (loglinear .*)$", launching, flags=re.MULTILINE)  # a chain of commands
     return sorted({line for line in lines if line.startswith("loglinear ")})
 
 

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -37,16 +38,18 @@ def test_the_torchrun_script_starts_as_many_processes_as_asked() -> None:
     script = torchrun.Config(processes=2).build().script(job(Path("runs/x"), "train", "c.yaml"))
 
     assert script == (
-        f"{ONE_THREAD}{own()}"
+        f"{ONE_THREAD}TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 GLOO_SOCKET_IFNAME=lo {own()}"
         f"{sys.executable} -m torch.distributed.run --nnodes=1 --nproc-per-node=2 --rdzv-backend=c10d "
-        "--rdzv-endpoint=localhost:0 --local-addr=localhost --max-restarts=0 --shutdown-timeout=300 "
+        "--rdzv-conf=store_type=file --local-addr=localhost --max-restarts=0 --shutdown-timeout=300 "
         "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m pipeline train c.yaml "
         ">> runs/x/logs/train.log 2>&1\n"
     )
 
 
 def test_the_torchrun_script_of_several_nodes_meets_at_the_endpoint() -> None:
-    config = torchrun.Config(nodes=2, processes=8, endpoint="node-0:29400", restarts=3, grace_seconds=60)
+    config = torchrun.Config(
+        nodes=2, processes=8, endpoint="node-0:29400", meet_seconds=90, restarts=3, grace_seconds=60
+    )
     asked = Job(name="train", argv=("train", "c.yaml"), directory=Path("runs/x"), node="node-1")
 
     script = config.build().script(asked)
@@ -54,7 +57,8 @@ def test_the_torchrun_script_of_several_nodes_meets_at_the_endpoint() -> None:
     assert script == (
         f"{ONE_THREAD}TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 {own('')}"
         f"{sys.executable} -m torch.distributed.run --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d "
-        "--rdzv-endpoint=node-0:29400 --rdzv-id=x-train --max-restarts=3 --shutdown-timeout=60 "
+        "--rdzv-endpoint=node-0:29400 --rdzv-id=x-train --rdzv-conf=join_timeout=90,read_timeout=20 "
+        "--max-restarts=3 --shutdown-timeout=60 "
         "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 -m pipeline train c.yaml "
         ">> runs/x/logs/train.node-1.log 2>&1\n"
     )
@@ -121,6 +125,24 @@ def test_the_deepspeed_script_carries_the_environment_to_the_nodes_but_no_secret
     )
 
 
+def test_an_endpoint_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    config = torchrun.Config(nodes=2, endpoint="no-such-node.invalid:29400")
+
+    with pytest.raises(ValueError, match=r"endpoint: no-such-node\.invalid does not resolve on this node"):
+        config.build().submit(job(tmp_path, "train"))
+
+
+def test_a_port_of_this_node_that_is_taken_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        config = deepspeed.Config(hostfile=hosts(tmp_path, "localhost slots=2\n"), master_port=port)
+
+        with pytest.raises(ValueError, match=f"master_port: {port} is taken on this node"):
+            config.build().submit(job(tmp_path, "train"))
+
+
 def test_the_deepspeed_script_for_this_node_alone_needs_no_ssh(tmp_path: Path) -> None:
     config = deepspeed.Config(hostfile=hosts(tmp_path, "localhost slots=4\n"), include=("localhost:0,1",))
 
@@ -163,6 +185,10 @@ def test_what_deepspeed_could_not_start_is_refused(tmp_path: Path, monkeypatch: 
         deepspeed.Config(hostfile=file, no_ssh=True).build()
     with pytest.raises(ValueError, match=r"node_rank \(1\): the hostfile's choice has 1 nodes"):
         deepspeed.Config(hostfile=file, no_ssh=True, node_rank=1).build()
+    nowhere = hosts(tmp_path, "no-such-node.invalid slots=1\n")
+    with pytest.raises(ValueError, match=r"hostfile: no-such-node\.invalid does not resolve on this node"):
+        deepspeed.Config(hostfile=nowhere, no_ssh=True, node_rank=0).build().submit(job(tmp_path, "train"))
+    hosts(tmp_path, "node-0 slots=8\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="apt install pdsh"):
         deepspeed.Config(hostfile=file).build().submit(job(tmp_path, "train"))

@@ -71,6 +71,7 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path, text: str, expected:
     [
         ("a: 1\nb: 2\na: 3\n", "x.yaml:3: key 'a' is given twice"),
         ("a: 1\n b: 2\n", "x.yaml:2: not valid YAML"),
+        ("a: 1\nb: \0\n", "x.yaml:2: not valid YAML: a control character"),
         ("a: &n 1\nb: *n\n", "x.yaml:2: aliases"),
         ("- 1\n", "x.yaml:1: expected a mapping"),
         ("1: a\n", "x.yaml:1: key 1 must be text"),

@@ -1,7 +1,8 @@
 """A real Slurm cluster of this one machine, for as long as a test needs it.
 
 Wants Debian's Slurm (`apt-get install --no-install-recommends slurm-wlm munge`) and root. Works in a bare
-container: processes are found in /proc, without cgroups, and every file is in a folder of its own.
+container: processes are found in /proc, without cgroups, and every file is in a folder of its own. A second
+node is this machine under another host name, in namespaces of its own, where those can be made.
 """
 
 import os
@@ -9,10 +10,13 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "sinfo")
 START_SECONDS = 60
@@ -22,12 +26,11 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -37,7 +40,7 @@ SlurmdParameters=config_overrides
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 ReturnToService=2
 KillWait=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000
+{nodes}
 PartitionName=tests Nodes=ALL Default=YES State=UP
 """
 
@@ -52,15 +55,39 @@ def missing() -> str:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
+def joined(nodes: int = 1) -> Iterator[pytest.MonkeyPatch]:
+    """Start a cluster that what this process starts belongs to; skips where there can be none."""
+    if reason := missing():
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder).chmod(0o755)
+        with cluster(Path(folder), nodes) as environment:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            yield patch
+
+
+def can_have_nodes() -> bool:
+    """Tell whether a process can be given a host name and a file of host names of its own."""
+    done = subprocess.run(["unshare", "--uts", "--mount", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@contextmanager
+def cluster(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
     """Start the daemons, all their files in an empty folder; yield the environment that finds them."""
-    for name in ("state", "spool"):
+    host = socket.gethostname().partition(".")[0]
+    names = [host, *(f"{host}-{number}" for number in range(1, nodes))]
+    for name in ("state", *(f"spool-{name}" for name in names)):
         (folder / name).mkdir()
     (folder / "munge.key").write_bytes(secrets.token_bytes(128))
     (folder / "munge.key").chmod(0o600)
-    host = socket.gethostname().partition(".")[0]
+    (folder / "hosts").write_text(f"127.0.0.1 localhost {' '.join(names)}\n")
+    lines = [
+        f"NodeName={name} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 RealMemory=16000" for name in names
+    ]
     (folder / "slurm.conf").write_text(
-        CONFIGURATION.format(host=host, folder=folder, ports=(free_port(), free_port()))
+        CONFIGURATION.format(host=host, folder=folder, port=free_port(), nodes="\n".join(lines))
     )
     environment = {
         "SLURM_CONF": str(folder / "slurm.conf"),
@@ -72,18 +99,28 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         daemons.enter_context(running(folder, environment, "munged", "--foreground", "--force", *files))
         until((folder / "munge.socket").exists, folder)
         daemons.enter_context(running(folder, environment, "slurmctld", "-D"))
-        daemons.enter_context(running(folder, environment, "slurmd", "-D", "-N", host))
-        until(lambda: "idle" in _said(environment, "sinfo", "--noheader", "--format=%t"), folder)
+        for name in names:
+            shell = [*_NODE, str(folder / "hosts"), name] if nodes > 1 else []
+            daemons.enter_context(running(folder, environment, *shell, "slurmd", "-D", "-N", name))
+        until(
+            lambda: _said(environment, "sinfo", "-N", "--noheader", "--format=%t").count("idle") == nodes,
+            folder,
+        )
         yield environment
 
 
+# A shell that becomes a daemon which has a host name, and knows those of the others.
+_NODE = (
+    *("unshare", "--uts", "--mount", "sh", "-c"),
+    'mount --bind "$0" /etc/hosts; hostname "$1"; shift; exec "$@"',
+)
 _MUNGE = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
 
 
 @contextmanager
 def running(folder: Path, environment: dict[str, str], *command: str) -> Iterator[None]:
     """Keep a daemon running, its output in the folder."""
-    with (folder / f"{command[0]}.out").open("wb") as output:
+    with (folder / f"{command[0]}-{command[-1].rpartition('/')[2]}.out").open("wb") as output:
         daemon = subprocess.Popen(
             command, stdout=output, stderr=output, env={**os.environ, **environment}, cwd=folder
         )

@@ -59,10 +59,11 @@ class Hosts:
         """Wait until one more request to the host is polite, and keep its place while it runs."""
         clock = asyncio.get_running_loop().time
         async with host.gate:
-            start = max(clock(), host.next_start)
-            host.next_start = start + host.delay_seconds
-            while (wait := max(start, host.paused_until) - clock()) > 0:
+            # A turn is taken when its time has come and not before: those that wait out a pause together
+            # would all go at its end.
+            while (wait := max(host.next_start, host.paused_until) - clock()) > 0:
                 await asyncio.sleep(wait)
+            host.next_start = clock() + host.delay_seconds
             yield
 
     def pause(self, host: Host, seconds: float) -> None:

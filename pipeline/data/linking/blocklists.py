@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import AfterValidator
 
-from pipeline.config import Schema, identity, validate
+from pipeline.composition import compose
+from pipeline.config import Schema, identity, validated
 from pipeline.errors import ConfigError
 
 _REMEMBERED = 1 << 16  # hosts
@@ -86,15 +86,9 @@ def read_blocklists(paths: Sequence[Path]) -> Blocked:
     lists = []
     for path in paths:
         try:
-            lists.append(
-                validate(BlockList, yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
-            )
-        except OSError as fault:
-            problems.append(f"{path}: cannot be read ({fault.strerror}); see links.blocklists")
-        except yaml.YAMLError as fault:
-            problems.append(f"{path}: not valid YAML ({' '.join(str(fault).split())})")
+            lists.append(validated(BlockList, compose(path)))
         except ConfigError as fault:
-            problems += fault.problems
+            problems += [f"{problem} (links.blocklists)" for problem in fault.problems]
     if problems:
         raise ConfigError(problems)
     return Blocked(lists)

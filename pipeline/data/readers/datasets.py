@@ -56,7 +56,7 @@ class Config(RowRules):
             return datasets.load_dataset(self.name, self.subset, split=self.split, revision=self.revision)
         except KeyError:
             raise ConfigError(f"{self.name}: no split {self.split!r} in this folder") from None
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as fault:
+        except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as fault:
             raise ConfigError(f"read: datasets cannot load {self.name!r}: {fault}") from None
 
 

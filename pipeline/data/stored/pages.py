@@ -17,6 +17,7 @@ from pipeline.data.stored.framing import DamagedError, Framing, framing
 from pipeline.data.stored.responses import MAX_BYTES, NoPageError, parse
 from pipeline.data.url import UrlError, canonical
 from pipeline.errors import FormatError
+from pipeline.formats.typed import inside
 
 log = logging.getLogger("loglinear.data")
 
@@ -71,7 +72,7 @@ def check_sizes(pages: Path) -> None:
             [str(pages / "fetch-log.parquet")],
         ).fetchall()
     for name, expected in sorted(rows):
-        path = pages / name
+        path = inside(pages, name, pages / "fetch-log.parquet")
         size = path.stat().st_size if path.exists() else 0
         if size != expected:
             raise FormatError(

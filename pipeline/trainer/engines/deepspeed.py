@@ -49,6 +49,11 @@ class Config(EngineSettings):
             raise ValueError("offload: ZeRO 0 keeps a plain optimizer; use zero_stage: 1, 2 or 3")
         return self
 
+    @property
+    def thrifty(self) -> bool:
+        """So is every stage of ZeRO that shards."""
+        return self.activation_checkpointing or self.zero_stage > 0
+
     def build(self, model: nn.Module, optim: AdamW, objective: Objective, precision: Precision) -> Zero:
         """Join the processes and return the engine."""
         from pipeline.trainer.optim import torch_adamw

@@ -28,6 +28,11 @@ class Config(EngineSettings):
     )
     offload: bool = execution(False, description="keep shards, gradients and moments in the CPU's memory")
 
+    @property
+    def thrifty(self) -> bool:
+        """Sharding is for memory's sake."""
+        return True
+
     def build(self, model: nn.Module, optim: AdamW, objective: Objective, precision: Precision) -> Sharded:
         """Join the processes and return the engine; ConfigError where the replicas do not divide them."""
         if world_size() % self.replicas:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,15 +31,9 @@ def ray() -> Iterator[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[dict[str, object]]:
-    if reason := cluster.missing():
-        pytest.skip(reason)
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, pytest.MonkeyPatch.context() as patch:
-        Path(folder).chmod(0o755)
-        with cluster.cluster(Path(folder)) as environment:
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            patch.setattr("pipeline.data.executors.slurm.POLL_SECONDS", 0.3)
-            yield {"kind": "slurm", "partition": "tests", "time": "5:00", "mem_per_cpu_gb": 1}
+    with cluster.joined() as patch:
+        patch.setattr("pipeline.data.executors.slurm.POLL_SECONDS", 0.3)
+        yield {"kind": "slurm", "partition": "tests", "time": "5:00", "mem_per_cpu_gb": 1}
 
 
 @pytest.fixture(params=["local", "ray", pytest.param("slurm", marks=pytest.mark.slurm)])

@@ -2,6 +2,7 @@ import functools
 import math
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -62,6 +63,19 @@ def test_a_crash_costs_one_item():
     with Sandbox(os._exit, **GENEROUS) as sandbox:
         assert reason(sandbox, 3) == "crash"
         assert reason(sandbox, 3) == "crash"
+
+
+def killed_in_the_first_child(first: int) -> int:
+    if os.getpid() == first or first == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def test_a_child_that_was_killed_from_outside_costs_no_item_unless_it_is_each_time():
+    with Sandbox(killed_in_the_first_child, **GENEROUS) as sandbox:
+        first = sandbox(-1)
+        assert sandbox(first) not in (first, -1)
+        assert reason(sandbox, 0) == "crash"
 
 
 def test_waiting_uses_no_cpu_time_and_is_ended_all_the_same():

@@ -60,7 +60,7 @@ def test_changed_weights_are_refused_by_name(run):
     content[-1] ^= 1
     path.write_bytes(content)
 
-    with pytest.raises(FormatError, match=r"model\.safetensors: not what meta\.json says"):
+    with pytest.raises(FormatError, match=r"model\.safetensors: blake3 \w+, meta\.json says"):
         locate(path.parents[1])
 
 

@@ -72,6 +72,17 @@ def test_a_killed_writer_is_cleaned_up_after_but_a_live_one_is_not(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_leftovers_of_a_writer_whose_start_could_not_be_told_go_once_nobody_has_its_id(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / f".x.partial-{pid}-0-1").touch()
+
+    assert remove_leftovers(tmp_path) == [tmp_path / f".x.partial-{ended.pid}-0-1"]
+
+
 def test_what_is_published_was_fsynced_before_the_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

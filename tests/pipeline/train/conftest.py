@@ -9,6 +9,7 @@ import pytest
 from model import tokenizer
 from pipeline.config import validate
 from pipeline.formats.manifest import Manifest
+from pipeline.formats.publish import sha256_of
 from pipeline.formats.shards import ShardWriter
 from pipeline.train.stage import Config
 
@@ -39,6 +40,7 @@ def dataset(tmp_path_factory) -> Path:
         eot_id=trained.eot_id,
         splits={split: tuple(found) for split, found in shards.items()},
         text_bytes=dict.fromkeys(shards, 0),
+        files={path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()},
     ).write(folder)
     return folder
 

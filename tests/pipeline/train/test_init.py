@@ -15,6 +15,7 @@ from pipeline.formats.checkpoint import Meta
 from pipeline.formats.run import Run
 from pipeline.train import stage
 from pipeline.train.stage import Config
+from tests.pipeline.formats.editing import edit
 
 WSD = {"kind": "wsd", "warmup_tokens": 128, "final_lr_fraction": 0.0}
 
@@ -71,8 +72,7 @@ def test_a_branch_is_its_first_parent_whatever_the_trunk_does_next(values, trunk
     run(values, out=str(trunk.directory), train_tokens=4 * 64, schedule={**WSD, "decay_tokens": 0})
     newer = trunk.checkpoints()[-1].with_name("step-00000009")
     shutil.copytree(trunk.checkpoints()[-1], newer)
-    meta = json.loads((newer / "meta.json").read_text())
-    (newer / "meta.json").write_text(json.dumps({**meta, "step": 9}))
+    edit(newer / "meta.json", step=9)
     run(decay)
 
     assert curve(branch) == before
@@ -80,8 +80,7 @@ def test_a_branch_is_its_first_parent_whatever_the_trunk_does_next(values, trunk
 
 def test_a_changed_parent_in_the_same_place_is_refused(decay, trunk):
     run(decay)
-    meta = trunk.checkpoints()[-1] / "meta.json"
-    meta.write_text(json.dumps({**json.loads(meta.read_text()), "epoch": 5}))
+    edit(trunk.checkpoints()[-1] / "meta.json", epoch=5)
 
     with pytest.raises(ConfigError, match=r"holds another run.*\n.*init.checkpoint: '\w{16}' .* -> '\w{16}'"):
         run(decay)
@@ -121,8 +120,7 @@ def test_a_state_of_another_run_is_refused_with_all_differences(decay, values):
 
 def test_a_state_from_a_streak_of_bad_steps_is_refused(decay, trunk):
     path = trunk.checkpoints()[-1] / "meta.json"
-    meta = json.loads(path.read_text())
-    path.write_text(json.dumps({**meta, "watch": {**meta["watch"], "skipped_in_a_row": 2}}))
+    edit(path, watch={**json.loads(path.read_text())["watch"], "skipped_in_a_row": 2})
 
     with pytest.raises(ConfigError, match="within a streak of skipped steps"):
         stage.plan(make(decay))
@@ -130,8 +128,7 @@ def test_a_state_from_a_streak_of_bad_steps_is_refused(decay, trunk):
 
 def test_a_state_on_other_data_is_refused(decay, dataset, tmp_path):
     other = shutil.copytree(dataset, tmp_path / "other")
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "tokenizer_fingerprint": "another"}))
+    edit(other / "manifest.json", tokenizer_fingerprint="another")
 
     with pytest.raises(ConfigError, match=r"is of another run: data: '\w+' -> '\w+'"):
         stage.plan(make(decay, data=str(other)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config import GPTConfig
+from model.config import GPTConfig, parameters
 from pipeline.config import load, validate
 from pipeline.errors import ConfigError
 from pipeline.train import stage
@@ -131,6 +131,24 @@ def test_copies_for_a_checkpoint_are_memory_of_a_cpu():
     assert here.memory(single.Config(), 1).items["checkpoint"] == 4 * plain
     waiting = replace(here, staged=False).memory(single.Config(), 1)
     assert waiting.moment == "checkpoint" or "checkpoint" not in waiting.items
+
+
+def test_a_process_on_a_cpu_is_counted_with_what_its_engine_imports():
+    here = replace(NEED, device="cpu")
+    bare = {kind: engine.Config() for kind, engine in (("ddp", ddp), ("fsdp2", fsdp2), ("zero", deepspeed))}
+    process = {kind: here.memory(engine, 1).items["process"] for kind, engine in bare.items()}
+
+    assert 200 * 2**20 < process["ddp"] < process["fsdp2"] < process["zero"]
+    assert "process" not in NEED.memory(ddp.Config(), 1).items  # on a GPU it is in the CPU's memory
+
+
+def test_the_model_is_counted_whole_where_it_is_made_before_it_is_spread():
+    shape = GPTConfig(n_layer=12, n_head=12, n_embd=768, vocab_size=1000)
+    many = replace(NEED, model=shape, processes=64, rows=1, sequence_tokens=8, staged=False)
+    memory = many.memory(fsdp2.Config(), 1)
+
+    assert memory.moment == "making"
+    assert memory.items["making"] == 4 * parameters(shape)
 
 
 def test_train_refuses_before_it_writes_anything(values, tmp_path):

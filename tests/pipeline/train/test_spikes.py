@@ -21,6 +21,7 @@ from pipeline.train.sampler import Order
 from pipeline.train.stage import Config
 from pipeline.trainer.engine import StepStats
 from pipeline.trainer.spikes import Spikes, Watch
+from tests.pipeline.formats.editing import edit
 from tests.pipeline.train.faults import Killed, faulty, windows_of
 
 
@@ -69,6 +70,7 @@ def test_a_window_that_gives_nan_costs_its_step_alone(twelve, monkeypatch):
         (6, "not finite"),
         (9, "not finite"),
     ]
+    assert [row["windows"] for row in events(run, "skipped step")] == [[16, 20], [20, 24], [32, 36]]
     assert [loss is None for _, loss, _ in curve(run)] == [step in (5, 6, 9) for step in range(1, 13)]
     assert not events(run, "rollback")
     assert "step-00000006" not in [path.name for path in run.checkpoints()], "none is saved inside a streak"
@@ -95,8 +97,7 @@ def test_a_streak_of_bad_windows_sends_the_run_back_and_past_them(twelve, monkey
     told = at(twelve, tmp_path / "told").model_copy(update={"checkpoint": at_once})
     with pytest.raises(Killed):
         go(told, monkeypatch, faulty([], kill_at_call=2 * 5 + 1))
-    path = Run(told.out).checkpoints()[-1] / "meta.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "step": 4, "skipped": [[20, 32]]}))
+    edit(Run(told.out).checkpoints()[-1] / "meta.json", step=4, skipped=[[20, 32]])
     healthy = go(told, monkeypatch, faulty([]))
     assert curve(healthy) == curve(run)
     assert weights(healthy) == weights(run)

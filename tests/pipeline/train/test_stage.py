@@ -21,6 +21,7 @@ from pipeline.formats.checkpoint import Meta
 from pipeline.formats.run import Run, writing
 from pipeline.train import stage
 from pipeline.train.stage import Config
+from tests.pipeline.formats.editing import edit
 
 STEP_KEYS = {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "memory_bytes"}
 
@@ -115,9 +116,8 @@ def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_used(
     else:
         victim.write_bytes(bytes(content[: len(content) // 2] if fault in ("truncate", "meta") else content))
     monkeypatch.setattr(logging.getLogger("loglinear"), "propagate", True)
-    meta = json.loads((newest / "meta.json").read_text()) if fault != "meta" else {}
-    if meta:  # otherwise a finished run returns before it looks into its files
-        (newest / "meta.json").write_text(json.dumps({**meta, "complete": False}))
+    if fault != "meta":  # otherwise a finished run returns before it looks into its files
+        edit(newest / "meta.json", complete=False)
     run(values)
 
     assert f"{newest} is damaged" in caplog.text
@@ -147,8 +147,7 @@ def test_a_changed_identity_is_refused_with_the_differences(values, undisturbed,
     assert "optim.lr: 0.01 -> 0.005" in str(refusal.value)
     assert "seed: 0 -> 1" in str(refusal.value)
     other = shutil.copytree(dataset, tmp_path / "other")
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps({**manifest, "tokenizer_fingerprint": "another"}))
+    edit(other / "manifest.json", tokenizer_fingerprint="another")
     with pytest.raises(ConfigError, match=r"data: '\w+' -> '\w+' \(hash of the manifest\)"):
         run(values, out=str(undisturbed.directory), data=str(other))
 

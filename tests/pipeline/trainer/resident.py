@@ -1,19 +1,22 @@
-"""A process that takes real steps and tells what memory they took; test_memory_measured.py starts it.
+"""A process that takes real steps and tells what memory it took; test_memory_measured.py starts them.
 
-python -m tests.pipeline.trainer.resident '{"model": {…}, "sequences": 4, "sequence_tokens": 256, …}'
+python -m tests.pipeline.trainer.resident FOLDER '{"model": {…}, "sequences": 4, "sequence_tokens": 256, …}'
+
+The answer is FOLDER/RANK.json.
 """
 
 from __future__ import annotations
 
 import json
-import resource
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 
+import pipeline.train.loop  # noqa: F401 - what a training process has imported
+from launch.environment import rank
 from model.config import GPTConfig
 from model.transformer import GPT
 from pipeline.trainer.engine import Batch, NextToken
@@ -32,35 +35,20 @@ def main(
     kind: str = "single",
     settings: dict | None = None,
 ) -> dict[str, float]:
-    """Return the most memory that was resident beyond what imports took, in bytes, and each step's loss."""
-    keep_freed_memory()
+    """Return the most memory of this process that was resident, in bytes, and each step's loss."""
     shape = GPTConfig(**model)
     engines = import_module(f"pipeline.trainer.engines.{kind}")
     config = engines.Config(device="cpu", activation_checkpointing=checkpointing, **(settings or {}))
-    warm_up(config)
-    before = resident_bytes()
+    keep_freed_memory(thrifty=config.thrifty)
     torch.manual_seed(0)
     engine = config.build(GPT(shape), AdamW(lr=1e-4), NextToken(), precision)
     ids = torch.randint(0, shape.vocab_size, (sequences, sequence_tokens + 1))
     batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
     losses = [engine.train_step([batch] * micro_batches, lr=1e-4).loss for _ in range(steps)]
-    peak = peak_memory_bytes(torch.device("cpu"))
-    return {"bytes": peak - before, "losses": losses}
-
-
-def warm_up(config: Any) -> None:
-    """Take one step of a tiny model, whose libraries, kernels and threads are then there."""
-    shape = GPTConfig(n_layer=1, n_head=1, n_embd=8, n_ctx=8, vocab_size=16)
-    engine = config.build(GPT(shape), AdamW(lr=1e-4), NextToken(), "fp32")
-    ids = torch.zeros(1, 8, dtype=torch.int64)
-    engine.train_step([Batch(ids, ids)], lr=1e-4)
-
-
-def resident_bytes() -> int:
-    """Return what of this process is in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    return {"bytes": peak_memory_bytes(torch.device("cpu")), "losses": losses}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(**json.loads(sys.argv[1]))) + "\n")
+    found = main(**json.loads(sys.argv[2]))
+    Path(sys.argv[1], f"{rank()}.json").write_text(json.dumps(found))
+    os._exit(0)  # DeepSpeed's end takes longer than its steps

@@ -1,0 +1,79 @@
+"""The kernels called on tensors: contiguous ones in fp32 on a CPU."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from model.kernels.build import library
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Return whether the kernels take these tensors: plain ones in fp32 on a CPU, contiguous, and not while
+    PyTorch compiles or casts.
+    """
+    for tensor in tensors:
+        plain = tensor.is_cpu and tensor.dtype == torch.float32 and type(tensor) in (Tensor, Parameter)
+        if not (plain and tensor.is_contiguous()):
+            return False
+    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")) and library() is not None
+
+
+def causal_attention(qkv: Tensor, n_head: int) -> tuple[Tensor, Tensor]:
+    """Return what each position gathers from those up to its own (B, T, C), and the logarithms of the sums of
+    exponentials (B, H, T), from queries, keys and values side by side (B, T, 3C).
+    """
+    B, T, width = qkv.shape
+    y, log_sums = qkv.new_empty(B, T, width // 3), qkv.new_empty(B, n_head, T)
+    _call("causal_attention", qkv, y, log_sums, B, T, n_head, width // 3 // n_head)
+    return y, log_sums
+
+
+def causal_attention_backward(qkv: Tensor, y: Tensor, log_sums: Tensor, dy: Tensor) -> Tensor:
+    """Return the gradient of qkv (B, T, 3C) from that of y (B, T, C)."""
+    B, H, T = log_sums.shape
+    dqkv = torch.empty_like(qkv)
+    _call("causal_attention_backward", qkv, y, log_sums, dy, dqkv, B, T, H, y.shape[2] // H)
+    return dqkv
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return GELU's tanh approximation of x (...)."""
+    y = torch.empty_like(x)
+    _call("gelu_forward", x, y, x.numel())
+    return y
+
+
+def gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
+    """Return the gradient of x (...) from that of its GELU."""
+    dx = torch.empty_like(x)
+    _call("gelu_backward", x, dy, dx, x.numel())
+    return dx
+
+
+def cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, shift: bool, gradients_wanted: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """Return the losses (N,) of targets (N,), 0 where one is negative, by the logits hidden (N, C) @ weight.T
+    (C, V), and the gradients of both factors if wanted. Without `shift` no logit may be beyond 80.
+    """
+    losses, (N, C), V = hidden.new_empty(len(hidden)), hidden.shape, len(weight)  # noqa: N806 - as in model/
+    found = (torch.empty_like(hidden), torch.empty_like(weight)) if gradients_wanted else None
+    _call("cross_entropy", hidden, weight, targets, losses, *(found or (None, None)), N, V, C, int(shift))
+    return losses, found
+
+
+def _call(name: str, *given: Tensor | int | None) -> None:
+    """Call a kernel with the addresses of contiguous tensors, whole numbers, and the number of threads."""
+    words = [
+        ctypes.c_long(each) if isinstance(each, int) else each if each is None else _address(each)
+        for each in given
+    ]
+    getattr(library(), name)(*words, torch.get_num_threads())
+
+
+def _address(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())

@@ -1,0 +1,99 @@
+// Products of row-major matrices whose blocks fit into a core's cache, and the copies that they are made from.
+
+#pragma once
+#include <stdlib.h>
+
+#include "vectors.h"
+
+constexpr int GROUP = 8;  // rows of a tile: with three vectors a row, its sums and factors fill 32 registers
+
+// c (ROWS, VECTORS * LANES) = a (ROWS, depth) b (depth, VECTORS * LANES), or added to it, held in registers.
+template <int ROWS, int VECTORS>
+__attribute__((always_inline)) inline void tile(long depth, const float* a, long a_row, long a_column,
+                                                const float* b, long b_row, float* c, long c_row, bool add) {
+  Vector sums[ROWS][VECTORS];
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
+    for (int j = 0; j < VECTORS; j++) sums[i][j] = add ? load(c + i * c_row + j * LANES) : Vector{};
+  for (long k = 0; k < depth; k++) {
+    Vector right[VECTORS];
+#pragma GCC unroll 3
+    for (int j = 0; j < VECTORS; j++) right[j] = load(b + k * b_row + j * LANES);
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++) {
+      const Vector left = all(a[i * a_row + k * a_column]);
+#pragma GCC unroll 3
+      for (int j = 0; j < VECTORS; j++) sums[i][j] += left * right[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 3
+    for (int j = 0; j < VECTORS; j++) store(c + i * c_row + j * LANES, sums[i][j]);
+}
+
+template <int VECTORS>
+inline void panel(long rows, long depth, const float* a, long a_row, long a_column, const float* b, long b_row,
+           float* c, long c_row, bool add) {
+  long i = 0;
+  for (; i + GROUP <= rows; i += GROUP)
+    tile<GROUP, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
+  for (; i + 4 <= rows; i += 4)
+    tile<4, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
+  for (; i < rows; i++)
+    tile<1, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
+}
+
+// c (rows, columns) = a (rows, depth) b (depth, columns), or added to it; columns by LANES, a of any strides.
+inline void product(long rows, long columns, long depth, const float* a, long a_row, long a_column, const float* b,
+             long b_row, float* c, long c_row, bool add) {
+  for (long j = 0; j < columns;) {
+    const long vectors = (columns - j) / LANES;
+    if (vectors >= 3 && vectors != 4) {
+      panel<3>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+      j += 3 * LANES;
+    } else if (vectors >= 2) {
+      panel<2>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+      j += 2 * LANES;
+    } else {
+      panel<1>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+      j += LANES;
+    }
+  }
+}
+
+class Room {
+ public:
+  explicit Room(long floats) : left_(static_cast<float*>(aligned_alloc(64, (floats * 4 + 63) / 64 * 64))), all_(left_) {}
+  ~Room() { free(all_); }
+  float* take(long floats) {
+    float* taken = left_;
+    left_ += floats;
+    return taken;
+  }
+
+ private:
+  float* left_;
+  float* all_;
+};
+
+// Copy rows (T, D) to (T, width), with zeros on the right.
+inline void copy(const float* from, long from_row, long T, long D, float* to, long width) {
+  for (long t = 0; t < T; t++) {
+    memcpy(to + t * width, from + t * from_row, D * sizeof(float));
+    memset(to + t * width + D, 0, (width - D) * sizeof(float));
+  }
+}
+
+inline void copy_back(const float* from, long width, long T, long D, float* to, long to_row) {
+  for (long t = 0; t < T; t++) memcpy(to + t * to_row, from + t * width, D * sizeof(float));
+}
+
+// Turn rows (T, D) into columns (D, width), scaled, with zeros on the right.
+inline void turn(const float* from, long from_row, long T, long D, float scale, float* to, long width) {
+  for (long d = 0; d < D; d++) memset(to + d * width + T, 0, (width - T) * sizeof(float));
+  for (long first = 0; first < T; first += LANES)
+    for (long d = 0; d < D; d++)
+      for (long t = first; t < least(T, first + LANES); t++) to[d * width + t] = scale * from[t * from_row + d];
+}

@@ -1,0 +1,62 @@
+// Vectors of floats, and what is done with them lane by lane.
+
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+constexpr long LANES = 16;
+// As wide as AVX-512; the compiler cuts it into what the machine has.
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Integers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline void store(float* to, Vector values) { *reinterpret_cast<Vector*>(to) = values; }
+inline Vector all(float value) { return value - Vector{}; }
+inline long least(long a, long b) { return a < b ? a : b; }
+inline long rounded_up(long n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Rows that begin a multiple of a page apart fall on the same places of a cache and push each other out.
+inline long off_pages(long n) { return rounded_up(n) | LANES; }  // an odd multiple of LANES
+
+inline Vector load(const float* from, long n) {
+  if (n >= LANES) return load(from);
+  Vector values{};
+  memcpy(&values, from, n * sizeof(float));
+  return values;
+}
+
+inline void store(float* to, Vector values, long n) {
+  if (n >= LANES) return store(to, values);
+  memcpy(to, &values, n * sizeof(float));
+}
+
+inline float sum(Vector values) {
+  float total = 0;
+  for (int lane = 0; lane < LANES; lane++) total += values[lane];
+  return total;
+}
+
+inline float largest(Vector values) {
+  float found = values[0];
+  for (int lane = 1; lane < LANES; lane++) found = values[lane] > found ? values[lane] : found;
+  return found;
+}
+
+// e^x as 2^n e^r, n whole and |r| <= ln(2)/2, with the Taylor series of e^r up to r^6: 2e-7 of it at most.
+inline Vector exponential(Vector x) {
+  // Between the bounds neither it nor its inverse is subnormal, which processors are slow at.
+  x = x < -80.0f ? all(-80.0f) : x;
+  x = x > 80.0f ? all(80.0f) : x;
+  // Added to 1.5 * 2^23 a float has no place for a fraction, and its last bits are the whole number.
+  const Vector whole = x * 1.44269504f + 12582912.0f;
+  const Vector n = whole - 12582912.0f;
+  const Vector r = x - n * 0.693359375f + n * 2.12194440e-4f;  // ln(2) in two parts, the first exact times n
+  Vector series = r * (1.0f / 720) + 1.0f / 120;
+  series = series * r + 1.0f / 24;
+  series = series * r + 1.0f / 6;
+  series = series * r + 0.5f;
+  series = series * r + 1.0f;
+  series = series * r + 1.0f;
+  return (Vector)((Integers)series + ((Integers)whole << 23));
+}

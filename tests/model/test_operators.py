@@ -1,0 +1,183 @@
+"""The kernels' operators against PyTorch's own, which give the same where no kernel may be used."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812 - everybody's name for it
+
+from model import heads, operators
+from model.kernels import calls
+from model.kernels.build import library
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels():
+    """Skip where there is no compiler, so that nothing below compares PyTorch with itself."""
+    if library() is None:
+        pytest.skip("the kernels want a C++ compiler")
+
+
+def drawn(*shape, seed=0, scale=1.0):
+    generator = torch.Generator().manual_seed(seed + sum(shape))
+    return (scale * torch.randn(shape, generator=generator)).requires_grad_()
+
+
+def with_gradients(function, *given, double=False):
+    """Return what a function gives and the gradients of all that it is given, for one outer gradient."""
+    leaves = [
+        tensor.detach().to(torch.float64 if double else tensor.dtype).requires_grad_() for tensor in given
+    ]
+    found = function(*leaves)
+    outer = drawn(*found.shape, seed=7).detach().to(found.dtype)
+    return [found, *torch.autograd.grad(found, leaves, outer)]
+
+
+def assert_close(found, expected, bound=2e-6):
+    for mine, theirs in zip(found, expected, strict=True):
+        scale = max(float(theirs.detach().abs().max()), 1e-3)
+        assert float((mine - theirs).detach().abs().max()) < bound * scale
+
+
+def plain_attention(qkv, n_head):
+    q, k, v = (part.unflatten(2, (n_head, -1)).transpose(1, 2) for part in qkv.chunk(3, 2))
+    scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+    future = torch.ones(scores.shape[-2:]).triu(1).bool()
+    return (scores.masked_fill(future, -torch.inf).softmax(3) @ v).transpose(1, 2).flatten(2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    B=st.integers(1, 3),
+    T=st.integers(1, 130),
+    H=st.integers(1, 3),
+    D=st.integers(1, 70),
+    scale=st.sampled_from([0.1, 3]),
+)
+def test_attention_and_its_gradient_are_those_of_the_formula_at_any_size(B, T, H, D, scale):  # noqa: N803
+    qkv = drawn(B, T, 3 * H * D, scale=scale)
+    found = with_gradients(lambda x: operators.causal_attention(x, H), qkv)
+    assert_close(found, with_gradients(lambda x: plain_attention(x, H), qkv, double=True), bound=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 9000), scale=st.sampled_from([0.1, 1, 10]))
+def test_gelu_and_its_gradient_are_those_of_the_formula_at_any_size(n, scale):
+    x = drawn(n, scale=scale)
+    expected = with_gradients(lambda x: F.gelu(x, approximate="tanh"), x, double=True)
+    assert_close(with_gradients(operators.gelu, x), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 150),
+    width=st.integers(1, heads.NARROW),
+    ids=st.integers(2, 700),
+    scale=st.sampled_from([0.1, 10]),
+)
+def test_the_narrow_heads_losses_and_gradients_are_those_of_whole_logits(rows, width, ids, scale):
+    hidden, weight = drawn(rows, width, scale=scale), drawn(ids, width)
+    targets = torch.randint(0, ids, (rows,))
+    targets[:: 1 + rows // 2] = -100
+    found = with_gradients(lambda h, w: heads.next_token_loss(h, w, targets), hidden, weight)
+    expected = with_gradients(
+        lambda h, w: F.cross_entropy(h @ w.t(), targets, reduction="sum"), hidden, weight, double=True
+    )
+    assert_close(found, expected, bound=3e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_number_that_is_not_finite_is_not_lost(value):
+    qkv, weight = drawn(1, 40, 48), drawn(32, 16)
+    with torch.no_grad():
+        qkv[0, 20, 0] = value
+    for found in (
+        operators.causal_attention(qkv, 2)[0, 20:],
+        operators.gelu(qkv)[0, 20:],
+        heads.next_token_loss(qkv[0, :, :16].contiguous(), weight, torch.zeros(40, dtype=torch.int64)),
+    ):
+        assert not torch.isfinite(found).all()
+
+
+def test_saturated_activations_have_gradients_without_subnormal_numbers():
+    x = torch.tensor([[-1e4, -100.0, -20.0, 0.0, 20.0, 100.0, 1e4] + [0.0] * 9]).requires_grad_()
+    y = operators.gelu(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(y[0, :7], torch.tensor([0.0, 0, 0, 0, 20, 100, 1e4]))
+    torch.testing.assert_close(slope[0, :7], torch.tensor([0.0, 0, 0, 0.5, 1, 1, 1]))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    qkv, matrix, hidden = drawn(2, 100, 96).detach(), drawn(500, 32).detach(), drawn(200, 32).detach()
+    targets = torch.randint(0, 500, (200,))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            losses, gradients = calls.cross_entropy(hidden, matrix, targets, False, True)
+            y, log_sums = calls.causal_attention(qkv, 2)
+            dqkv = calls.causal_attention_backward(qkv, y, log_sums, y)
+            slope = calls.gelu_backward(qkv, calls.gelu(qkv))
+            found.append([losses, *gradients, y, log_sums, dqkv, slope])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(found[0], other, strict=True))
+
+
+def test_other_precisions_devices_and_autocast_are_left_to_pytorch():
+    x = drawn(4, 16)
+    assert calls.usable(x)
+    assert not calls.usable(x.double())
+    assert not calls.usable(x.bfloat16())
+    assert not calls.usable(x.t())
+    assert not calls.usable(torch.empty(4, 16, device="meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not calls.usable(x)
+
+
+STEP = """
+import torch
+from model.config import GPTConfig
+from model.transformer import GPT
+torch.manual_seed(0)
+model = GPT(GPTConfig(n_layer=2, n_head=2, n_embd=32, n_ctx=16, vocab_size=50))
+ids = torch.arange(32).view(2, 16)
+model(ids, ids + 1).backward()
+print(float(sum(parameter.grad.norm() ** 2 for parameter in model.parameters()) ** 0.5))
+"""
+
+
+def step(**environment):
+    return subprocess.run(
+        [sys.executable, "-c", STEP], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+
+
+def test_without_a_compiler_the_same_is_computed_after_one_warning(tmp_path):
+    with_kernels = step(XDG_CACHE_HOME=str(tmp_path / "with"))
+    assert "Warning" not in with_kernels.stderr
+    assert [path.suffix for path in (tmp_path / "with" / "loglinear").iterdir()] == [".so"]
+
+    without = step(XDG_CACHE_HOME=str(tmp_path / "without"), CXX="no-such-compiler")
+    assert without.stderr.count("RuntimeWarning") == 1
+    assert "no-such-compiler" in without.stderr
+    assert "apt install g++" in without.stderr
+    assert float(with_kernels.stdout) == pytest.approx(float(without.stdout), rel=1e-5)
+
+
+def test_a_damaged_or_read_only_cache_is_no_obstacle(tmp_path):
+    folder = tmp_path / "loglinear"
+    step(XDG_CACHE_HOME=str(tmp_path))
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:100])
+    assert "Warning" not in step(XDG_CACHE_HOME=str(tmp_path)).stderr
+    assert kept.read_bytes() == whole
+    (tmp_path / "file").touch()
+    assert "Warning" not in step(XDG_CACHE_HOME=str(tmp_path / "file")).stderr
