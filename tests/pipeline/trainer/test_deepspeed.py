@@ -169,11 +169,11 @@ def test_no_two_attempts_of_a_job_share_a_folder_for_extensions(monkeypatch):
     assert len({first, second, third}) == 3
 
 
-def test_a_model_with_an_odd_number_of_parameters_starts():
+def test_a_model_with_an_odd_number_of_parameters_starts(tmp_path):
     odd = {"n_layer": 1, "n_head": 1, "n_embd": 3, "n_ctx": 8, "vocab_size": 16}
     request = {"model": odd, "sequences": 1, "sequence_tokens": 8, "kind": "deepspeed"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.trainer.resident", json.dumps(request)],
+        [sys.executable, "-m", "tests.pipeline.trainer.resident", str(tmp_path), json.dumps(request)],
         cwd=ROOT,
         capture_output=True,
         text=True,
