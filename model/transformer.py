@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 from torch.utils.checkpoint import checkpoint
 
+from model import fused
 from model.attention import Mask, attend, document_mask
 from model.config import GPTConfig
 from model.heads import next_token_loss, token_losses
@@ -147,6 +148,7 @@ class Block(nn.Module):
         self.attn = Attention(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
         self.mlp = MLP(config)
+        self.parts = tuple(self.modules())[1:]
 
 
 class PreNormBlock(Block):
@@ -154,6 +156,8 @@ class PreNormBlock(Block):
 
     def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         """Return the residual stream (B, T, C) after this block."""
+        if mask is None and cache is None and fused.serves(self, x):
+            return fused.pre_norm_block(self, x)
         x = x + self.attn(self.ln_1(x), mask, cache)
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
 

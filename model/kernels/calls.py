@@ -10,6 +10,8 @@ from torch.nn import Parameter
 
 from model.kernels.build import library
 
+PART = 64  # as in the sources: so many rows of a matrix are added up by one thread
+
 
 def usable(*tensors: Tensor) -> bool:
     """Return whether the kernels take these tensors: plain ones in fp32 on a CPU, contiguous, and not while
@@ -52,6 +54,46 @@ def gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
     dx = torch.empty_like(x)
     _call("gelu_backward", x, dy, dx, x.numel())
     return dx
+
+
+def add_bias_gelu(x: Tensor, bias: Tensor) -> Tensor:
+    """Add a bias (C,) to the rows of x (N, C), in place; return their GELU."""
+    y = torch.empty_like(x)
+    _call("add_bias_gelu", x, bias, y, *x.shape)
+    return y
+
+
+def add_bias_gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x (N, C) and of the bias (C,) from that of the GELU."""
+    dx, sums = torch.empty_like(x), x.new_empty(-(-len(x) // PART), x.shape[1])
+    _call("add_bias_gelu_backward", x, dy, dx, sums, *x.shape)
+    return dx, sums.sum(0)
+
+
+def layer_norm(x: Tensor, weight: Tensor, shift: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the norm of x (..., C), its moments (N, 2), and x + bias, where the residual stream goes on."""
+    rows = x.numel() // x.shape[-1]
+    normed, stream, moments = torch.empty_like(x), torch.empty_like(x), x.new_empty(rows, 2)
+    _call("layer_norm", x, weight, shift, bias, normed, stream, moments, rows, x.shape[-1])
+    return normed, moments, stream
+
+
+def layer_norm_backward(
+    x: Tensor, weight: Tensor, moments: Tensor, dnormed: Tensor, dstream: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of x (..., C) by both ways, and the sums over rows (4, C): the gradients of weight,
+    of shift and of the bias, and what the gradient of x adds up to.
+    """
+    dx, sums = torch.empty_like(x), x.new_empty(-(-len(moments) // PART), 4, x.shape[-1])
+    _call("layer_norm_backward", x, weight, moments, dnormed, dstream, dx, sums, len(moments), x.shape[-1])
+    return dx, sums.sum(0)
+
+
+def sum_rows(x: Tensor) -> Tensor:
+    """Return the sum of the rows of x (N, C): (C,)."""
+    sums = x.new_empty(-(-len(x) // PART), x.shape[1])
+    _call("sum_rows", x, sums, *x.shape)
+    return sums.sum(0)
 
 
 def cross_entropy(

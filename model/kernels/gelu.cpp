@@ -14,6 +14,7 @@ inline Vector gelu_slope(Vector x) {
 }
 
 constexpr long CHUNK = 1 << 12;  // floats that one thread takes at a time
+constexpr long SUMMED = 64;      // rows whose sums are one part
 
 }  // namespace
 
@@ -32,5 +33,33 @@ void gelu_backward(const float* x, const float* dy, float* dx, long n, int threa
   for (long first = 0; first < n; first += CHUNK)
     for (long i = first; i < least(n, first + CHUNK); i += LANES)
       store(dx + i, load(dy + i, n - i) * gelu_slope(load(x + i, n - i)), n - i);
+}
+
+// x (N, C) += bias (C); y (N, C) = gelu(x)
+void add_bias_gelu(float* x, const float* bias, float* y, long N, long C, int threads) {
+#pragma omp parallel for num_threads(threads)
+  for (long n = 0; n < N; n++)
+    for (long c = 0; c < C; c += LANES) {
+      const long at = n * C + c, left = C - c;
+      const Vector sums = load(x + at, left) + load(bias + c, left);
+      store(x + at, sums, left);
+      store(y + at, gelu(sums), left);
+    }
+}
+
+// dx (N, C) = dy gelu'(x), and the sums (parts, C) of each SUMMED rows of it
+void add_bias_gelu_backward(const float* x, const float* dy, float* dx, float* sums, long N, long C, int threads) {
+#pragma omp parallel for num_threads(threads)
+  for (long part = 0; part < (N + SUMMED - 1) / SUMMED; part++) {
+    float* total = sums + part * C;
+    memset(total, 0, C * sizeof(float));
+    for (long n = part * SUMMED; n < least(N, (part + 1) * SUMMED); n++)
+      for (long c = 0; c < C; c += LANES) {
+        const long at = n * C + c, left = C - c;
+        const Vector gradient = load(dy + at, left) * gelu_slope(load(x + at, left));
+        store(dx + at, gradient, left);
+        store(total + c, load(total + c, left) + gradient, left);
+      }
+  }
 }
 }

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import minimize_scalar, nnls
 
 from pipeline.study.form import FAR, Array, Form, Loss
 
@@ -213,11 +213,32 @@ def _starts(problem: Problem) -> Iterator[tuple[Problem, Array]]:
         profiled = [_project(candidate, theta) for theta in thetas]
         losses = np.array([loss for loss, _ in profiled])
         for index in _local_minima(thetas, losses):
-            linear = profiled[index][1]
+            theta = _polished(candidate, thetas, index)
+            linear = _project(candidate, theta)[1]
             if candidate.form.positive:
                 # What projection set to zero starts small instead; its logarithm must be a number.
                 linear = np.maximum(linear, 0.1 * np.min(candidate.values))
-            yield candidate, candidate.join(linear, thetas[index])
+            yield candidate, candidate.join(linear, theta)
+
+
+def _polished(problem: Problem, thetas: Array, index: int) -> Array:
+    """Return the best theta between a start's neighbours, where theta is one number.
+
+    At a start beside the optimum a coefficient may be best at zero, and the descent, which moves its
+    logarithm, would not bring it back.
+    """
+    if thetas.shape[1] != 1 or len(thetas) == 1:
+        return np.asarray(thetas[index])
+    line = np.sort(thetas[:, 0])
+    place = int(np.searchsorted(line, thetas[index, 0]))
+    bounds = line[max(place - 1, 0)], line[min(place + 1, len(line) - 1)]
+    found = minimize_scalar(
+        lambda theta: _project(problem, np.array([theta]))[0],
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-6 * (bounds[1] - bounds[0])},
+    )
+    return np.array([found.x])
 
 
 def _descend_near(problem: Problem, near: Solution) -> list[Solution]:

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 WITH_TORCH = (
     "model.attention",
+    "model.fused",
     "model.kernels.calls",
     "model.operators",
     "model.transformer",

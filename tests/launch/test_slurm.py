@@ -50,7 +50,7 @@ ARRAY = slurm.Config(
 )
 def test_a_job_is_submitted_by_the_golden_script(golden: str, script: Callable[[], str]) -> None:
     """If the change is wanted: write what is compared here over the golden file, and read the difference."""
-    made = script().replace(str(Path.cwd()), "/home/me").replace(sys.executable, "python")
+    made = script().replace(sys.executable, "python").replace(str(Path.cwd()), "/home/me")
 
     assert made == (GOLDEN / f"{golden}.sh").read_text()
     subprocess.run(["bash", "-n"], input=made, text=True, check=True)
