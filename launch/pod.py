@@ -40,8 +40,9 @@ def main(words: Sequence[str]) -> int:
         directory=folder.parents[1],
         node=node_name() if several else "",
     )
+    pod = _Pod(job, options, several)  # hears signals from here on
     _say(f"pod {node_rank()} of {options.nodes}, {job.name} in {job.directory}; output in {folder}")
-    code = _Pod(job, options, several).run()
+    code = pod.run()
     is_halted = code == STOPPED and (folder / HALT).exists()
     if node_rank() == 0 and (is_halted or code in (0, BAD_INPUT)):
         note_end(folder, options.id, code)  # after anything else the cluster may start the pod again

@@ -92,19 +92,20 @@ class _PreNormBlock(torch.autograd.Function):
         d_inner, d_b_in = kernels.add_bias_gelu_backward(inner, torch.mm(rows, w_back))
         d_middle, sums = kernels.layer_norm_backward(middle, norm_2, moments_2, torch.mm(d_inner, w_in), rows)
         d_norm_2, d_shift_2, d_b_back, d_b_out = sums.unbind()
+        d_w_in, d_w_back = torch.mm(d_inner.t(), n2), torch.mm(rows.t(), activations)
+        del d_inner  # the widest
         d_qkv = kernels.causal_attention_backward(
-            qkv, y, log_sums, torch.mm(d_middle.view(n1.shape), w_out).view(y.shape)
-        )
-        d_rows, d_middle = d_qkv.view(len(n1), -1), d_middle.view(n1.shape)
-        dx, sums = kernels.layer_norm_backward(x, norm_1, moments_1, torch.mm(d_rows, w_qkv), d_middle)
+            qkv, y, log_sums, torch.mm(d_middle, w_out).view(y.shape)
+        ).view(len(n1), -1)
+        dx, sums = kernels.layer_norm_backward(x, norm_1, moments_1, torch.mm(d_qkv, w_qkv), d_middle)
         return (
-            dx, None,
+            dx.view(x.shape), None,
             sums[0], sums[1],
-            torch.mm(d_rows.t(), n1), kernels.sum_rows(d_rows),
+            torch.mm(d_qkv.t(), n1), kernels.sum_rows(d_qkv),
             torch.mm(d_middle.t(), y.view(n1.shape)), d_b_out,
             d_norm_2, d_shift_2,
-            torch.mm(d_inner.t(), n2), d_b_in,
-            torch.mm(rows.t(), activations), d_b_back,
+            d_w_in, d_b_in,
+            d_w_back, d_b_back,
         )  # fmt: skip
 
 

@@ -82,6 +82,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, gradient_wanted: bool
     ) -> tuple[Tensor, Tensor]:
         if hidden.shape[1] <= NARROW and kernels.usable(hidden, weight):
+            _check_ids(targets, len(weight))
             shift = not _exponentials_fit(hidden, weight)
             losses, ctx.gradients = kernels.cross_entropy(hidden, weight, targets, shift, gradient_wanted)
             ctx.mark_non_differentiable(losses)
@@ -168,6 +169,13 @@ def _cut(gradient: Tensor, weight: Tensor, empty: bool) -> Tensor:
     """Return the gradient of the true ids in the weights' own precision."""
     cut = gradient[: len(weight)].to(weight.dtype)
     return cut.zero_() if empty else cut
+
+
+def _check_ids(targets: Tensor, ids: int) -> None:
+    """Raise RuntimeError, as PyTorch's operators do, for a target that is neither an id nor IGNORED."""
+    wrong = targets[((targets < 0) | (targets >= ids)) & (targets != IGNORED)]
+    if len(wrong):
+        raise RuntimeError(f"target {int(wrong[0])} is out of bounds of a vocabulary of {ids}")
 
 
 def _exponentials_fit(hidden: Tensor, weight: Tensor) -> bool:

@@ -64,10 +64,10 @@ def add_bias_gelu(x: Tensor, bias: Tensor) -> Tensor:
 
 
 def add_bias_gelu_backward(x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the gradients of x (N, C) and of the bias (C,) from that of the GELU."""
-    dx, sums = torch.empty_like(x), x.new_empty(-(-len(x) // PART), x.shape[1])
-    _call("add_bias_gelu_backward", x, dy, dx, sums, *x.shape)
-    return dx, sums.sum(0)
+    """Return the gradients of x (N, C), in dy's place, and of the bias (C,) from that of the GELU."""
+    sums = x.new_empty(-(-len(x) // PART), x.shape[1])
+    _call("add_bias_gelu_backward", x, dy, sums, *x.shape)
+    return dy, sums.sum(0)
 
 
 def layer_norm(x: Tensor, weight: Tensor, shift: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,12 +81,12 @@ def layer_norm(x: Tensor, weight: Tensor, shift: Tensor, bias: Tensor) -> tuple[
 def layer_norm_backward(
     x: Tensor, weight: Tensor, moments: Tensor, dnormed: Tensor, dstream: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradient of x (..., C) by both ways, and the sums over rows (4, C): the gradients of weight,
-    of shift and of the bias, and what the gradient of x adds up to.
+    """Return the gradient of x (..., C) by both ways, in dnormed's place, and the sums over rows (4, C): the
+    gradients of weight, of shift and of the bias, and what the gradient of x adds up to.
     """
-    dx, sums = torch.empty_like(x), x.new_empty(-(-len(moments) // PART), 4, x.shape[-1])
-    _call("layer_norm_backward", x, weight, moments, dnormed, dstream, dx, sums, len(moments), x.shape[-1])
-    return dx, sums.sum(0)
+    sums = x.new_empty(-(-len(moments) // PART), 4, x.shape[-1])
+    _call("layer_norm_backward", x, weight, moments, dnormed, dstream, sums, len(moments), x.shape[-1])
+    return dnormed, sums.sum(0)
 
 
 def sum_rows(x: Tensor) -> Tensor:
@@ -100,7 +100,8 @@ def cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, shift: bool, gradients_wanted: bool
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """Return the losses (N,) of targets (N,), 0 where one is negative, by the logits hidden (N, C) @ weight.T
-    (C, V), and the gradients of both factors if wanted. Without `shift` no logit may be beyond 80.
+    (C, V), and the gradients of both factors if wanted. Without `shift` no logit may be beyond 80. No target
+    is checked.
     """
     losses, (N, C), V = hidden.new_empty(len(hidden)), hidden.shape, len(weight)  # noqa: N806 - as in model/
     found = (torch.empty_like(hidden), torch.empty_like(weight)) if gradients_wanted else None

@@ -47,8 +47,8 @@ void add_bias_gelu(float* x, const float* bias, float* y, long N, long C, int th
     }
 }
 
-// dx (N, C) = dy gelu'(x), and the sums (parts, C) of each SUMMED rows of it
-void add_bias_gelu_backward(const float* x, const float* dy, float* dx, float* sums, long N, long C, int threads) {
+// gradient (N, C), of the GELU, *= gelu'(x), and the sums (parts, C) of each SUMMED rows of it
+void add_bias_gelu_backward(const float* x, float* gradient, float* sums, long N, long C, int threads) {
 #pragma omp parallel for num_threads(threads)
   for (long part = 0; part < (N + SUMMED - 1) / SUMMED; part++) {
     float* total = sums + part * C;
@@ -56,9 +56,9 @@ void add_bias_gelu_backward(const float* x, const float* dy, float* dx, float* s
     for (long n = part * SUMMED; n < least(N, (part + 1) * SUMMED); n++)
       for (long c = 0; c < C; c += LANES) {
         const long at = n * C + c, left = C - c;
-        const Vector gradient = load(dy + at, left) * gelu_slope(load(x + at, left));
-        store(dx + at, gradient, left);
-        store(total + c, load(total + c, left) + gradient, left);
+        const Vector inner = load(gradient + at, left) * gelu_slope(load(x + at, left));
+        store(gradient + at, inner, left);
+        store(total + c, load(total + c, left) + inner, left);
       }
   }
 }

@@ -45,10 +45,10 @@ void layer_norm(const float* x, const float* weight, const float* shift, const f
   }
 }
 
-// dnormed (N, C) and dnext (N, C), the stream's own gradient -> dx (N, C), and the sums of each NORMED rows
-// (parts, 4, C): of weight, of shift, of dnext, of dx.
-void layer_norm_backward(const float* x, const float* weight, const float* found, const float* dnormed,
-                         const float* dnext, float* dx, float* sums, long N, long C, int threads) {
+// gradient (N, C), of the norm, and dnext (N, C), the stream's own -> gradient (N, C), of x, and the sums of each
+// NORMED rows (parts, 4, C): of weight, of shift, of dnext, of the gradient of x.
+void layer_norm_backward(const float* x, const float* weight, const float* found, float* gradient,
+                         const float* dnext, float* sums, long N, long C, int threads) {
 #pragma omp parallel for num_threads(threads)
   for (long part = 0; part < (N + NORMED - 1) / NORMED; part++) {
     float* total = sums + part * 4 * C;
@@ -58,7 +58,7 @@ void layer_norm_backward(const float* x, const float* weight, const float* found
       Vector plain{}, along{};
       for (long c = 0; c < C; c += LANES) {
         const long at = n * C + c, left = C - c;
-        const Vector given = load(dnormed + at, left), unit = (load(x + at, left) - mean) * inverse;
+        const Vector given = load(gradient + at, left), unit = (load(x + at, left) - mean) * inverse;
         const Vector scaled = given * load(weight + c, left);
         plain += scaled;
         along += scaled * unit;
@@ -70,8 +70,8 @@ void layer_norm_backward(const float* x, const float* weight, const float* found
         const long at = n * C + c, left = C - c;
         const Vector unit = (load(x + at, left) - mean) * inverse, stream = load(dnext + at, left);
         const Vector all_of_it =
-            stream + (load(dnormed + at, left) * load(weight + c, left) - level - unit * slope) * inverse;
-        store(dx + at, all_of_it, left);
+            stream + (load(gradient + at, left) * load(weight + c, left) - level - unit * slope) * inverse;
+        store(gradient + at, all_of_it, left);
         store(total + 2 * C + c, load(total + 2 * C + c, left) + stream, left);
         store(total + 3 * C + c, load(total + 3 * C + c, left) + all_of_it, left);
       }

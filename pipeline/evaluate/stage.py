@@ -143,7 +143,7 @@ def _evaluate(config: Config, subject: Subject, results: Path, identity: str, in
     tokenizer = load_tokenizer(subject)
     network = load(subject, config.device, config.precision, tokenizer)
     setting = Setting(
-        data=config.data,
+        corpus=config.data,
         tokenizer=tokenizer,
         n_ctx=network.config.n_ctx,
         limit=config.limit,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from model.tokenizer import Tokenizer
+from pipeline.evaluate.source import MissingSet, Row, Rows, Source, read
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import TokenShard, check_shard
 from pipeline.metrics import Estimate
@@ -93,26 +94,42 @@ class Task(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What tasks are built from: the data, the tokenizer and context of the model to answer, limits."""
+    """What tasks are built from: the data, the tokenizer and context of the model to answer, limits.
 
-    data: Path
+    `data` is the folder of evaluation sets, None to have them by name; `corpus` a dataset of ours.
+    """
+
+    data: Path | None = None
+    corpus: Path | None = None
+    check_sums: bool = True
     tokenizer: Tokenizer
     n_ctx: int
     limit: int | None = None
     seed: int = 0
 
+    def rows(self, source: Source[Row]) -> Rows[Row]:
+        """Return the rows of an evaluation set; MissingSet, a ConfigError, where it is not there."""
+        return read(source, self.data, self.check_sums)
+
+    @cached_property
+    def dataset(self) -> Path:
+        """The directory of the corpus; MissingSet where none was given."""
+        if self.corpus is None:
+            raise MissingSet("held-out text: no dataset was given; give corpus=DIR")
+        return self.corpus
+
     @cached_property
     def manifest(self) -> Manifest:
-        """The dataset's manifest; FormatError if there is none."""
-        return Manifest.read(self.data)
+        """The corpus's manifest; FormatError if there is none."""
+        return Manifest.read(self.dataset)
 
     def documents(self, split: str) -> Iterator[str]:
         """Yield the texts of a split in their order, once its shards are checked."""
         self.manifest.tokens(split)  # names the splits there are
-        written_by = self.manifest.load_tokenizer(self.data)
+        written_by = self.manifest.load_tokenizer(self.dataset)
         for shard in self.manifest.splits[split]:
-            check_shard(self.data, shard, self.manifest.dtype)
-            content = TokenShard(self.data / shard.name, self.manifest.dtype)
+            check_shard(self.dataset, shard, self.manifest.dtype)
+            content = TokenShard(self.dataset / shard.name, self.manifest.dtype)
             start = 0
             for end in content.ends.tolist():
                 yield written_by.decode(content.tokens[start : end - 1].tolist())  # without end of text

@@ -94,6 +94,12 @@ class Pass:
         """Return whether documents are masked by a matrix of T x T; without dropout GPUs mask by blocks."""
         return self.documents and (self.device == "cpu" or self.model.dropout > 0)
 
+    @property
+    def fused(self) -> bool:
+        """Return whether a block is one operator, where a compiler for its kernels is (model/fused.py)."""
+        plain = self.precision == "fp32" and not self.documents and self.model.dropout == 0
+        return plain and self.device == "cpu" and self.model.architecture == "gpt2"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
@@ -264,11 +270,20 @@ def block_backward(run: Pass) -> int:
     """Return the temporary bytes of a block's backward pass, at its widest: the GELU.
 
     There are the gradient of the stream, in fp32 and as a product takes it, and those of the GELU's output
-    and input; the output itself has just gone.
+    and input; the output itself has just gone. A block that is one operator gives back all at once: at its
+    end there are the gradients of the stream after, in and before it, of queries, keys and values, and of its
+    parameters, beside everything it kept.
     """
     n, d, e = run.positions, run.model.n_embd, run.element
+    if run.fused:
+        return 6 * run.stream + FP32 * block_parameters(run.model)
     narrow = e * n * d if e < FP32 else 0
     return run.stream + narrow + 4 * e * n * d
+
+
+def block_parameters(model: GPTConfig) -> int:
+    """Return P: 12·d² + 13·d."""
+    return 12 * model.n_embd**2 + 13 * model.n_embd
 
 
 def head_weights(model: GPTConfig) -> int:

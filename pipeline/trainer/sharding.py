@@ -27,9 +27,18 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from model.config import GPTConfig, parameters
+from model.config import parameters
 from pipeline.config import kind_name
-from pipeline.trainer.memory import BF16, FP32, MOMENTS, Held, Moment, Pass, head_weights
+from pipeline.trainer.memory import (
+    BF16,
+    FP32,
+    MOMENTS,
+    Held,
+    Moment,
+    Pass,
+    block_parameters,
+    head_weights,
+)
 
 DDP_BUCKET_BYTES = 32 * 2**20
 # As pipeline/trainer/engines/deepspeed.py sets it, and as DeepSpeed's stage3_max_reuse_distance is unset.
@@ -234,8 +243,3 @@ def gathered_whole(run: Pass) -> dict[Moment, int]:
     live = max(min(run.model.n_layer * block, FP32 * ZERO_LIVE_WEIGHTS - rest), 2 * block)
     gathered = {"first block": rest + 2 * block, "embedding": rest, "update": 0}
     return {moment: gathered.get(moment, rest + live) + copies[moment] for moment in MOMENTS}
-
-
-def block_parameters(model: GPTConfig) -> int:
-    """Return P: 12·d² + 13·d."""
-    return 12 * model.n_embd**2 + 13 * model.n_embd

@@ -66,8 +66,9 @@ def test_logits_at_the_bound_of_plain_exponentials_stay_exact_from_either_side(l
 
 
 @pytest.mark.parametrize("wrong", [-1, 7])
-def test_a_target_that_is_no_id_is_an_error(wrong):
-    hidden, weight, _ = factors(2, 4, 7)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # by the kernel, by PyTorch
+def test_a_target_that_is_no_id_is_an_error(wrong, dtype):
+    hidden, weight, _ = factors(2, 4, 7, dtype=dtype)
 
     with pytest.raises(RuntimeError, match="out of bounds"):
         next_token_loss(hidden, weight, torch.tensor([0, wrong]))

@@ -87,7 +87,7 @@ def add_checkpoint(run: Path, step: int, network: GPT, dataset: Path) -> Path:
 
 @pytest.fixture
 def setting(dataset) -> Setting:
-    return Setting(data=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
+    return Setting(corpus=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def _tasks(run, dataset):
     from model import tokenizer as tokenizers
     from pipeline.evaluate.task import Setting
 
-    setting = Setting(data=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
+    setting = Setting(corpus=dataset, tokenizer=tokenizers.load(dataset), n_ctx=64)
     return [task.build(setting) for task in config(run, dataset).tasks]
 
 
@@ -228,7 +228,7 @@ def expected_loss(network, tokenizer, dataset):
     """The mean loss over the documents of validation, each target with all the context that fits before it
     in its window."""
     nats, count = 0.0, 0
-    for text in Setting(data=dataset, tokenizer=tokenizer, n_ctx=64).documents("validation"):
+    for text in Setting(corpus=dataset, tokenizer=tokenizer, n_ctx=64).documents("validation"):
         ids = [0, *tokenizer.encode(text), 0]
         for start in range(1, len(ids), 64):
             end = min(start + 64, len(ids))
@@ -245,7 +245,7 @@ def test_openais_release_is_evaluated_where_it_lies(release, dataset):
 
     (results,) = release.glob("results/*/all.json")
     written = Results.read(results)
-    setting = Setting(data=dataset, tokenizer=load(release), n_ctx=16)
+    setting = Setting(corpus=dataset, tokenizer=load(release), n_ctx=16)
     documents = len(list(setting.documents("validation")))
     assert {result.num_examples for result in written.results} == {documents}
     assert results.parent.name == written.weights_hash[:16]
