@@ -64,10 +64,12 @@ def test_a_killed_crawl_asks_again_only_for_what_is_not_whole(server, tmp_path, 
     server.pages |= {f"/{n}": reply(PAGE + os.urandom(500).hex().encode()) for n in range(390)}
     write_links(tmp_path, [f"http://www.site{n % 7}.test/{n}" for n in range(400)])
 
+    patient = {"first_byte_seconds": 20, "total_seconds": 30}  # on a busy machine too nothing is asked again
+
     for kill, number in enumerate(workers[:-1]):
-        process = crawling(server, tmp_path, workers=number, at_a_time=number, file_bytes=20_000)
+        process = crawling(server, tmp_path, workers=number, at_a_time=number, file_bytes=20_000, **patient)
         kill_after(server, 60 + 100 * kill, process)
-    counts = run(config(server, workers=workers[-1]), tmp_path)
+    counts = run(config(server, workers=workers[-1], **patient), tmp_path)
 
     assert (counts.documents_in, counts.documents_out, counts.dropped) == (400, 390, {"http-404": 10})
     stored = Counter(record[0]["WARC-Target-URI"] for record in records(tmp_path))
