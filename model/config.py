@@ -10,8 +10,10 @@ from typing import Literal, get_args
 # What a paper states and what its code does differ; see `GPTConfig.position_std`.
 POSITION_STD_RELEASED = 0.01
 
-Architecture = Literal["gpt2", "gpt1"]
-FAMILIES: MappingProxyType[Architecture, str] = MappingProxyType({"gpt2": "GPT-2", "gpt1": "GPT-1"})
+Architecture = Literal["gpt2", "gpt1", "lstm"]
+FAMILIES: MappingProxyType[Architecture, str] = MappingProxyType(
+    {"gpt2": "GPT-2", "gpt1": "GPT-1", "lstm": "LSTM"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,8 @@ class GPTConfig:
     `architecture` gpt2 (Radford et al., 2019) has each norm before its layer, one more at the end, and scaled
     first weights of the projections into the residual stream. gpt1 (Radford et al., 2018) has each norm after
     the sum with its layer and none at the end, and drops out the embedding matrices themselves, so that the
-    tied head loses the same entries. `label` is the paper's name for the size, kept because GPT-2's paper
+    tied head loses the same entries. lstm has layers of `n_hidden` LSTM units for blocks (model/lstm.py), and
+    neither heads nor positions. `label` is the paper's name for the size, kept because GPT-2's paper
     counted wrongly (its 117M has 124,439,808; GPT-1's has 116,534,784).
     """
 
@@ -31,7 +34,10 @@ class GPTConfig:
     n_embd: int
     n_ctx: int = 1024
     vocab_size: int = 50257
+    n_hidden: int = 0
     dropout: float = 0.0
+    causal: bool = True
+    """Whether a position sees only those before it; without, the network is what BERT is: it fills in."""
     position_std: float = POSITION_STD_RELEASED
     """Standard deviation of the position embedding at the start: 0.01 in GPT-2's released code (the paper is
     silent), 0.02 in GPT-1's paper and code; reproductions of GPT-2 (nanoGPT, llm.c) use 0.02."""
@@ -44,6 +50,10 @@ class GPTConfig:
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+        if (self.architecture == "lstm") != (self.n_hidden > 0):
+            raise ValueError(f"n_hidden is {self.n_hidden}: an lstm has some, no other network has any")
+        if self.architecture == "lstm" and not self.causal:
+            raise ValueError("causal is false, but an lstm reads from left to right")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
         if not 0 <= self.dropout < 1:
@@ -54,22 +64,32 @@ class GPTConfig:
 
 def parameters(config: GPTConfig) -> int:
     """Return the true number of parameters; the tied head counts once."""
-    return parameters_non_embedding(config) + (config.vocab_size + config.n_ctx) * config.n_embd
+    positions = 0 if config.architecture == "lstm" else config.n_ctx
+    return parameters_non_embedding(config) + (config.vocab_size + positions) * config.n_embd
 
 
 def parameters_non_embedding(config: GPTConfig) -> int:
     """Return the parameters of the blocks and the final norm, the N of Kaplan et al. (2020) with biases and
-    norms.
-
-    A block has two norms (4·d), attention (4·d² + 4·d) and the MLP (8·d² + 5·d); GPT-2's final norm has 2·d.
+    norms; GPT-2's final norm has 2·d.
     """
-    d = config.n_embd
-    return config.n_layer * (12 * d * d + 13 * d) + (2 * d if config.architecture == "gpt2" else 0)
+    final_norm = 2 * config.n_embd if config.architecture == "gpt2" else 0
+    return config.n_layer * parameters_of_block(config) + final_norm
+
+
+def parameters_of_block(config: GPTConfig) -> int:
+    """Return the parameters of a block: two norms (4·d), attention (4·d² + 4·d) and the MLP (8·d² + 5·d).
+
+    An LSTM layer of h units has four gates, of input and state (4·h·d + 4·h² + 8·h), and a projection (h·d).
+    """
+    d, h = config.n_embd, config.n_hidden
+    return 5 * h * d + 4 * h * h + 8 * h if config.architecture == "lstm" else 12 * d * d + 13 * d
 
 
 def parameters_in_products(config: GPTConfig) -> int:
     """Return the weights that take part in a matrix product for every token: the blocks' and the head's."""
-    return 12 * config.n_layer * config.n_embd**2 + config.vocab_size * config.n_embd
+    d, h = config.n_embd, config.n_hidden
+    block = 5 * h * d + 4 * h * h if config.architecture == "lstm" else 12 * d * d
+    return config.n_layer * block + config.vocab_size * d
 
 
 FlopsFormula = Literal["6N", "6N_matmul + 6LdT", "6N_matmul + 12LdT"]
@@ -89,7 +109,7 @@ def flops_per_token(
 
 
 def _attention_flops(config: GPTConfig, sequence_tokens: int) -> int:
-    return config.n_layer * config.n_embd * sequence_tokens
+    return 0 if config.architecture == "lstm" else config.n_layer * config.n_embd * sequence_tokens
 
 
 FLOPS_FORMULAS: MappingProxyType[FlopsFormula, Callable[[GPTConfig, int], int]] = MappingProxyType(
@@ -108,11 +128,6 @@ FLOPS_FORMULAS: MappingProxyType[FlopsFormula, Callable[[GPTConfig, int], int]] 
 def weight_bytes(config: GPTConfig, bytes_per_parameter: int = 4) -> int:
     """Return the bytes of one copy of the weights (4 a parameter in fp32, 2 in bf16)."""
     return bytes_per_parameter * parameters(config)
-
-
-def training_state_bytes(config: GPTConfig) -> int:
-    """Return the bytes that AdamW training holds: weights, gradients and two moments, all in fp32."""
-    return 4 * weight_bytes(config)
 
 
 def describe(config: GPTConfig) -> str:

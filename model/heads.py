@@ -40,13 +40,14 @@ PADDED_TO = 128
 LOGIT_BOUND = 70.0
 
 
-def next_token_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def next_token_loss(hidden: Tensor, weight: Tensor, targets: Tensor, shares: Tensor | None = None) -> Tensor:
     """Return the loss in nats summed over the targets that are not IGNORED, a scalar in fp32.
 
-    `hidden` (..., C) and `weight` (V, C) are the factors of the logits, `targets` (...) holds ids. The loss
-    can be differentiated once.
+    `hidden` (..., C) and `weight` (V, C) are the factors of the logits, `targets` (...) holds ids. With
+    `shares` (...) each target's loss is multiplied by its own before they are summed. The loss can be
+    differentiated once.
     """
-    loss_sum, _ = _losses(hidden, weight, targets)
+    loss_sum, _ = _losses(hidden, weight, targets, shares)
     return loss_sum
 
 
@@ -57,7 +58,9 @@ def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return losses.view(targets.shape)
 
 
-def _losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _losses(
+    hidden: Tensor, weight: Tensor, targets: Tensor, shares: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the sum, which has gradients, and the loss of each row (N,), which has none."""
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
@@ -66,7 +69,9 @@ def _losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Te
     with torch.autocast(device, enabled=False):
         rows = hidden.reshape(-1, hidden.shape[-1])  # (N, C)
         apply: Callable[..., tuple[Tensor, Tensor]] = _ChunkedCrossEntropy.apply
-        return apply(rows, weight, targets.reshape(-1), wanted)
+        return apply(
+            rows, weight, targets.reshape(-1), None if shares is None else shares.reshape(-1), wanted
+        )
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -79,9 +84,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, gradient_wanted: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        shares: Tensor | None,
+        gradient_wanted: bool,
     ) -> tuple[Tensor, Tensor]:
-        if hidden.shape[1] <= NARROW and kernels.usable(hidden, weight):
+        if shares is None and hidden.shape[1] <= NARROW and kernels.usable(hidden, weight):
             _check_ids(targets, len(weight))
             shift = not _exponentials_fit(hidden, weight)
             losses, ctx.gradients = kernels.cross_entropy(hidden, weight, targets, shift, gradient_wanted)
@@ -91,6 +101,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(hidden.dtype, torch.float32)
         matrix = _multiplied(weight, hidden.dtype)  # (V or more, C)
         counted = (targets != IGNORED).unsqueeze(1).to(wide)  # (N, 1)
+        if shares is not None:
+            counted *= shares.unsqueeze(1)
         places = targets.where(targets != IGNORED, 0).unsqueeze(1)
         losses, totals = torch.empty_like(counted), torch.empty_like(counted)
         hidden_gradient = torch.empty_like(hidden) if gradient_wanted else None
@@ -112,18 +124,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         if hidden_gradient is not None and weight_gradient is not None:
             hidden_gradient.mul_(counted / totals)
             ctx.gradients = hidden_gradient, _cut(weight_gradient, weight, empty=not len(hidden))
-        losses = losses.where(counted > 0, 0).squeeze(1)
+        losses = losses.where(counted != 0, 0).squeeze(1)
         ctx.mark_non_differentiable(losses)
-        return losses.sum(), losses
+        return (losses if shares is None else losses * counted.squeeze(1)).sum(), losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         if ctx.gradients is None:
             raise RuntimeError("the loss was differentiated before, and its gradients are given away")
         # They are scaled where they are and given away: a copy of the matrix's is not made.
         (hidden_gradient, weight_gradient), ctx.gradients = ctx.gradients, None
-        return hidden_gradient.mul_(outer), weight_gradient.mul_(outer), None, None
+        return hidden_gradient.mul_(outer), weight_gradient.mul_(outer), None, None, None
 
 
 def _differentiate(logits: Tensor, places: Tensor, shift: bool) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from model import fused
 from model.attention import Mask, attend, document_mask
 from model.config import GPTConfig
 from model.heads import next_token_loss, token_losses
+from model.lstm import RecurrentBlock
 from model.operators import causal_attention, gelu, heads
 
 LAYER_NORM_EPS = 1e-5  # released code
@@ -40,9 +41,10 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         self.wte = Embedding(config.vocab_size, config.n_embd)
-        self.wpe = Embedding(config.n_ctx, config.n_embd)
+        if config.architecture != "lstm":
+            self.wpe = Embedding(config.n_ctx, config.n_embd)
         self.drop = nn.Dropout(config.dropout)
-        block = PreNormBlock if config.architecture == "gpt2" else PostNormBlock
+        block = {"gpt2": PreNormBlock, "gpt1": PostNormBlock, "lstm": RecurrentBlock}[config.architecture]
         self.h = nn.ModuleList(block(config) for _ in range(config.n_layer))
         if config.architecture == "gpt2":
             self.ln_f = nn.LayerNorm(config.n_embd, eps=LAYER_NORM_EPS)
@@ -60,6 +62,17 @@ class GPT(nn.Module):
         if targets is None:
             return F.linear(hidden, tokens)
         return next_token_loss(hidden, tokens, targets)
+
+    def states_and_loss(
+        self, ids: Tensor, targets: Tensor, shares: Tensor, mask: Mask | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states (B, T, C) and the loss in nats, summed over targets (B, T) times their shares.
+
+        Both are of one pass: where dropout is on the embedding matrices, they have lost the same entries.
+        """
+        tokens, positions = self._matrices()
+        states = self._states(ids, tokens, positions, mask=mask)
+        return states, next_token_loss(states, tokens, targets, shares)
 
     @torch.no_grad()
     def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
@@ -86,15 +99,17 @@ class GPT(nn.Module):
         self,
         ids: Tensor,
         token_matrix: Tensor,
-        position_matrix: Tensor,
+        position_matrix: Tensor | None,
         positions: Tensor | None = None,
         mask: Mask | None = None,
         cache: Sequence[LayerCache] | None = None,
     ) -> Tensor:
-        if positions is None:
-            positions = torch.arange(ids.shape[1], device=ids.device)
-        x = F.embedding(ids, token_matrix) + F.embedding(positions, position_matrix)  # (B, T, C)
-        if self.config.architecture == "gpt2":
+        x = F.embedding(ids, token_matrix)  # (B, T, C)
+        if position_matrix is not None:
+            if positions is None:
+                positions = torch.arange(ids.shape[1], device=ids.device)
+            x = x + F.embedding(positions, position_matrix)
+        if self.config.architecture != "gpt1":
             x = self.drop(x)
         again = self.checkpoint_activations and self.training
         for index, block in enumerate(self.h):
@@ -104,15 +119,15 @@ class GPT(nn.Module):
                 x = block(x, mask, cache[index] if cache else None)
         return cast(Tensor, self.ln_f(x)) if self.config.architecture == "gpt2" else x
 
-    def _matrices(self) -> tuple[Tensor, Tensor]:
-        """Return the matrices of tokens (V, C) and positions (n_ctx, C).
+    def _matrices(self) -> tuple[Tensor, Tensor | None]:
+        """Return the matrices of tokens (V, C) and positions (n_ctx, C), None where there are no positions.
 
         GPT-1 keeps both in one matrix and drops out its entries, for the embedding and the tied head alike
         (released code, train.py: `we = dropout(we, embd_pdrop, train)`).
         """
         if self.config.architecture == "gpt1" and self.training:
             return self.drop(self.wte.weight), self.drop(self.wpe.weight)
-        return self.wte.weight, self.wpe.weight
+        return self.wte.weight, None if self.config.architecture == "lstm" else self.wpe.weight
 
     def _attention_dropout(self) -> float:
         return self.config.dropout if self.training else 0.0
@@ -156,7 +171,7 @@ class PreNormBlock(Block):
 
     def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
         """Return the residual stream (B, T, C) after this block."""
-        if mask is None and cache is None and fused.serves(self, x):
+        if self.attn.causal and mask is None and cache is None and fused.serves(self, x):
             return fused.pre_norm_block(self, x)
         x = x + self.attn(self.ln_1(x), mask, cache)
         return x + cast(Tensor, self.mlp(self.ln_2(x)))
@@ -172,27 +187,28 @@ class PostNormBlock(Block):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with H heads."""
+    """Self-attention with H heads, causal or not as `config.causal` says."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.n_head = config.n_head
+        self.n_head, self.causal = config.n_head, config.causal
         self.c_attn = Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = Linear(config.n_embd, config.n_embd)
         self.dropout = config.dropout
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Mask | None = None, cache: LayerCache | None = None) -> Tensor:
-        """Return what each position gathers from those before it (B, T, C)."""
+        """Return what each position gathers from those that it sees (B, T, C)."""
         qkv = self.c_attn(x)  # (B, T, 3C)
         dropout = self.dropout if self.training else 0.0
-        if mask is None and cache is None and not dropout:
+        if self.causal and mask is None and cache is None and not dropout:
             y = causal_attention(qkv, self.n_head)
         else:
             q, k, v = heads(qkv, self.n_head)  # (B, H, T, D)
             if cache is not None:
                 k, v = cache.extend(k, v)  # (B, H, S, D)
-            y = attend(q, k, v, mask, dropout, causal=cache is None).transpose(1, 2).flatten(2)
+            causal = self.causal and cache is None
+            y = attend(q, k, v, mask, dropout, causal).transpose(1, 2).flatten(2)
         projected: Tensor = self.drop(self.c_proj(y))
         return projected
 

@@ -1,4 +1,8 @@
-"""The `config.json` of Hugging Face's `gpt2` and `openai-gpt`: the shape it tells, and what it must say."""
+"""The `config.json` of Hugging Face's `gpt2` and `openai-gpt`: the shape it tells, and what it must say.
+
+Networks that Hugging Face has no layout for, `lstm` and `bidirectional`, are told of in the same way under
+model types of our own.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +26,24 @@ _SHAPE = {
     "n_positions": "n_ctx",
     "vocab_size": "vocab_size",
 }
+BIDIRECTIONAL = "bidirectional"
 _DROPOUTS = ("embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """A kind of network as Hugging Face knows it; `position_std` is for those that we did not write."""
+    """A kind of network by its model type; `position_std` is for those that we did not write."""
 
-    model_type: str
+    architecture: Architecture | None
     network: str
     fixed: Mapping[str, Any]
     position_std: float
 
 
-_KINDS: Mapping[Architecture, _Kind] = MappingProxyType(
+_KINDS: Mapping[str, _Kind] = MappingProxyType(
     {
         "gpt2": _Kind(
-            model_type="gpt2",
+            architecture="gpt2",
             network="GPT2LMHeadModel",
             fixed={
                 **_FIXED,
@@ -50,11 +55,15 @@ _KINDS: Mapping[Architecture, _Kind] = MappingProxyType(
             },
             position_std=POSITION_STD_RELEASED,
         ),
-        "gpt1": _Kind(
-            model_type="openai-gpt",
+        "openai-gpt": _Kind(
+            architecture="gpt1",
             network="OpenAIGPTLMHeadModel",
             fixed={**_FIXED, "afn": "gelu"},  # there it means the tanh approximation, as in OpenAI's code
             position_std=GPT1_POSITION_STD,
+        ),
+        "lstm": _Kind(architecture="lstm", network="LSTM", fixed=_FIXED, position_std=POSITION_STD_RELEASED),
+        BIDIRECTIONAL: _Kind(
+            architecture=None, network="BidirectionalGPT", fixed=_FIXED, position_std=POSITION_STD_RELEASED
         ),
     }
 )
@@ -72,14 +81,17 @@ def read_config(directory: Path) -> GPTConfig:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        architecture = _architecture(content)
-        _check(content, _KINDS[architecture])
+        model_type, kind = _kind(content)
+        _check(content, kind)
         ours = content.get("loglinear", {})
+        shape: dict[str, Any] = {ours: int(content[theirs]) for theirs, ours in _SHAPE.items()}
         config = GPTConfig(
-            architecture=architecture,
-            **{ours: int(content[theirs]) for theirs, ours in _SHAPE.items()},
+            architecture=kind.architecture or ours["architecture"],
+            **shape,
+            n_hidden=int(ours.get("n_hidden", 0)),
             dropout=max(float(content.get(key, 0.1)) for key in _DROPOUTS),
-            position_std=ours.get("position_std", _KINDS[architecture].position_std),
+            causal=model_type != BIDIRECTIONAL,
+            position_std=ours.get("position_std", kind.position_std),
             label=ours.get("label", ""),
         )
         return config if ours else labelled(config)
@@ -89,10 +101,20 @@ def read_config(directory: Path) -> GPTConfig:
 
 def config_content(config: GPTConfig, eot_id: int, dtype: str) -> dict[str, Any]:
     """Return the config.json of a network, with a key `loglinear` for what the layout has no place for."""
-    kind = _KINDS[config.architecture]
+    model_type = next(
+        name
+        for name, kind in _KINDS.items()
+        if kind.architecture == (config.architecture if config.causal else None)
+    )
+    kind = _KINDS[model_type]
+    ours = {"label": config.label, "position_std": config.position_std}
+    if not config.causal:
+        ours["architecture"] = config.architecture
+    if config.n_hidden:
+        ours["n_hidden"] = config.n_hidden
     return {
         "architectures": [kind.network],
-        "model_type": kind.model_type,
+        "model_type": model_type,
         **kind.fixed,
         **{theirs: getattr(config, ours) for theirs, ours in _SHAPE.items()},
         "n_ctx": config.n_ctx,
@@ -103,17 +125,15 @@ def config_content(config: GPTConfig, eot_id: int, dtype: str) -> dict[str, Any]
         "eos_token_id": eot_id,
         "torch_dtype": dtype,
         "use_cache": True,
-        "loglinear": {"label": config.label, "position_std": config.position_std},
+        "loglinear": ours,
     }
 
 
-def _architecture(content: Mapping[str, Any]) -> Architecture:
+def _kind(content: Mapping[str, Any]) -> tuple[str, _Kind]:
     model_type = content.get("model_type", "gpt2")
-    for architecture, kind in _KINDS.items():
-        if kind.model_type == model_type:
-            return architecture
-    known = " or ".join(repr(kind.model_type) for kind in _KINDS.values())
-    raise ValueError(f"model_type is {model_type!r}, not {known}")
+    if model_type not in _KINDS:
+        raise ValueError(f"model_type is {model_type!r}, not {' or '.join(map(repr, _KINDS))}")
+    return model_type, _KINDS[model_type]
 
 
 def _check(content: Mapping[str, Any], kind: _Kind) -> None:

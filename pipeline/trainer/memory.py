@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from model.config import GPTConfig
+from model.config import GPTConfig, parameters_of_block
 
 Moment = Literal["head forward", "head backward", "last block", "first block", "embedding", "update"]
 MOMENTS: tuple[Moment, ...] = (
@@ -98,7 +98,8 @@ class Pass:
     def fused(self) -> bool:
         """Return whether a block is one operator, where a compiler for its kernels is (model/fused.py)."""
         plain = self.precision == "fp32" and not self.documents and self.model.dropout == 0
-        return plain and self.device == "cpu" and self.model.architecture == "gpt2"
+        network = self.model.architecture == "gpt2" and self.model.causal
+        return plain and network and self.device == "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,14 +277,9 @@ def block_backward(run: Pass) -> int:
     """
     n, d, e = run.positions, run.model.n_embd, run.element
     if run.fused:
-        return 6 * run.stream + FP32 * block_parameters(run.model)
+        return 6 * run.stream + FP32 * parameters_of_block(run.model)
     narrow = e * n * d if e < FP32 else 0
     return run.stream + narrow + 4 * e * n * d
-
-
-def block_parameters(model: GPTConfig) -> int:
-    """Return P: 12·d² + 13·d."""
-    return 12 * model.n_embd**2 + 13 * model.n_embd
 
 
 def head_weights(model: GPTConfig) -> int:

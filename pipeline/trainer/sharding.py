@@ -27,7 +27,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from model.config import parameters
+from model.config import parameters, parameters_of_block
 from pipeline.config import kind_name
 from pipeline.trainer.memory import (
     BF16,
@@ -36,7 +36,6 @@ from pipeline.trainer.memory import (
     Held,
     Moment,
     Pass,
-    block_parameters,
     head_weights,
 )
 
@@ -97,8 +96,8 @@ def fsdp2(engine: Any, run: Pass, processes: int) -> Held:
     """Return what a process holds of FSDP's shards, and of what is gathered for the moment."""
     shards = max(processes // engine.replicas, 1)
     share = -(-FP32 * parameters(run.model) // shards)
-    gathered = run.element * block_parameters(run.model)
-    rest = FP32 * (parameters(run.model) - run.model.n_layer * block_parameters(run.model))
+    gathered = run.element * parameters_of_block(run.model)
+    rest = FP32 * (parameters(run.model) - run.model.n_layer * parameters_of_block(run.model))
     both = 2 * gathered if engine.reshard else run.model.n_layer * gathered
     copies: dict[Moment, int] = {
         "head forward": rest + both,
@@ -116,7 +115,7 @@ def fsdp2(engine: Any, run: Pass, processes: int) -> Held:
     return Held(
         weights=0 if away else share,
         optimizer=0 if away else 2 * share,
-        buffers=FP32 * block_parameters(run.model),
+        buffers=FP32 * parameters_of_block(run.model),
         gradients={moment: 0 if away and engine.reshard else part for moment, part in gradients.items()},
         copies=copies,
         host=4 * share if away else 0,
@@ -199,7 +198,7 @@ def arriving(run: Pass) -> dict[Moment, int]:
     They come block by block, unless earlier passes have left them all; the tied matrix', on its way from the
     head to the embedding, counts as the head's.
     """
-    whole, block = FP32 * parameters(run.model), FP32 * block_parameters(run.model)
+    whole, block = FP32 * parameters(run.model), FP32 * parameters_of_block(run.model)
     if run.accumulates:
         return dict.fromkeys(MOMENTS, whole)
     blocks = run.model.n_layer * block
@@ -238,7 +237,7 @@ def gathered_whole(run: Pass) -> dict[Moment, int]:
 
     By its own default it gives none back that are needed again within 10⁹ more.
     """
-    block, copies = FP32 * block_parameters(run.model), autocast_copies(run)
+    block, copies = FP32 * parameters_of_block(run.model), autocast_copies(run)
     rest = FP32 * parameters(run.model) - run.model.n_layer * block
     live = max(min(run.model.n_layer * block, FP32 * ZERO_LIVE_WEIGHTS - rest), 2 * block)
     gathered = {"first block": rest + 2 * block, "embedding": rest, "update": 0}

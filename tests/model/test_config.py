@@ -11,7 +11,6 @@ from model.config import (
     flops_per_token,
     parameters,
     parameters_non_embedding,
-    training_state_bytes,
 )
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
@@ -49,12 +48,6 @@ def test_both_names_of_a_size_are_told():
         architecture="gpt1", n_layer=12, n_head=12, n_embd=768, n_ctx=512, vocab_size=40478, label="117M"
     )
     assert describe(gpt1).startswith("GPT-1 117M (116,534,784 parameters")
-
-
-def test_training_needs_sixteen_bytes_a_parameter():
-    config = GPTConfig(n_layer=1, n_head=1, n_embd=8, vocab_size=10, n_ctx=4)
-
-    assert training_state_bytes(config) == 16 * parameters(config)
 
 
 @pytest.mark.parametrize(
