@@ -32,15 +32,15 @@ from benchmarks.training.machine import machine
 from model import tokenizer
 from model.config import GPTConfig
 from model.transformer import GPT
-from model.weights import save_model
 from pipeline.composition import compose
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.run import RunWriter, writing
-from pipeline.train.checkpoints import Keeping, Saver
-from pipeline.trainer.engine import Batch, NextToken
+from pipeline.trainer.checkpoints import Keeping, Saver
+from pipeline.trainer.engine import NextToken, Tokens
 from pipeline.trainer.engines import single
 from pipeline.trainer.hardware import keep_freed_memory
 from pipeline.trainer.optim import MOMENTS, AdamW
+from pipeline.trainer.state import write_model
 
 MODEL = Path(__file__).parents[1] / "configs" / "model" / "gpt2-117m.yaml"
 GOAL = 0.35
@@ -55,7 +55,7 @@ class Clocked(NextToken):
         super().__init__()
         self.begun: list[float] = []
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, model: nn.Module, batch: Tokens) -> dict[str, Tensor]:
         """Return the summed cross-entropy."""
         self.begun.append(time.perf_counter())
         return super().sums(model, batch)
@@ -81,7 +81,7 @@ class Training:
         self.engine = single.Config(device="cpu").build(self.network, AdamW(lr=LR), self.clock, "fp32")
         shape = (accumulation, sequences, tokens + 1)
         ids = torch.randint(0, config.vocab_size, shape)
-        self._batches = [Batch(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in ids]
+        self._batches = [Tokens(part[:, :-1].contiguous(), part[:, 1:].contiguous()) for part in ids]
         self.engine.train_step(self._batches, LR)  # memory and kernels are ready after it
 
     def turn(
@@ -166,7 +166,7 @@ def turn_of_ours(training: Training, config: GPTConfig, writer: RunWriter, steps
         training.engine,
         writer,
         Keeping(keep=1, keep_every_steps=None, asynchronous=True),
-        lambda at, weights: save_model(at, weights, config, gpt2),
+        lambda at, snapshot: write_model(at, snapshot, config, gpt2),
         events.append,
     )
     meta = Meta(

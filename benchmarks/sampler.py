@@ -24,7 +24,7 @@ from benchmarks.training.turns import take_turns
 from model.config import GPTConfig
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import ShardWriter
-from pipeline.train.batches import Batches
+from pipeline.train.batches import Batches, text_form
 from pipeline.train.plan import make_plan
 from pipeline.train.sampler import Order, Windows
 from pipeline.trainer.hardware import keep_freed_memory
@@ -85,7 +85,7 @@ def reader(dataset: Path, manifest: Manifest, micro_batch_sequences: int) -> Cal
         data_hash=None,
     )
     order = Order(windows.count, manifest.hash, SEQUENCE_TOKENS, seed=0)
-    batches, steps = Batches(windows, order, plan, rank=0, eot_id=None, pinned=False), count()
+    batches, steps = Batches(windows, order, plan, rank=0, form=text_form(), pinned=False), count()
     return lambda: batches.step(next(steps))
 
 

@@ -34,7 +34,7 @@ class GPTConfig:
     n_embd: int
     n_ctx: int = 1024
     vocab_size: int = 50257
-    n_hidden: int = 0
+    n_hidden: int | None = None
     dropout: float = 0.0
     causal: bool = True
     """Whether a position sees only those before it; without, the network is what BERT is: it fills in."""
@@ -50,7 +50,7 @@ class GPTConfig:
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
-        if (self.architecture == "lstm") != (self.n_hidden > 0):
+        if (self.architecture == "lstm") != bool(self.n_hidden):
             raise ValueError(f"n_hidden is {self.n_hidden}: an lstm has some, no other network has any")
         if self.architecture == "lstm" and not self.causal:
             raise ValueError("causal is false, but an lstm reads from left to right")
@@ -81,13 +81,13 @@ def parameters_of_block(config: GPTConfig) -> int:
 
     An LSTM layer of h units has four gates, of input and state (4·h·d + 4·h² + 8·h), and a projection (h·d).
     """
-    d, h = config.n_embd, config.n_hidden
+    d, h = config.n_embd, config.n_hidden or 0
     return 5 * h * d + 4 * h * h + 8 * h if config.architecture == "lstm" else 12 * d * d + 13 * d
 
 
 def parameters_in_products(config: GPTConfig) -> int:
     """Return the weights that take part in a matrix product for every token: the blocks' and the head's."""
-    d, h = config.n_embd, config.n_hidden
+    d, h = config.n_embd, config.n_hidden or 0
     block = 5 * h * d + 4 * h * h if config.architecture == "lstm" else 12 * d * d
     return config.n_layer * block + config.vocab_size * d
 

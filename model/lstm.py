@@ -28,7 +28,7 @@ class RecurrentBlock(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        C, hidden = config.n_embd, config.n_hidden
+        C, hidden = config.n_embd, config.n_hidden or 0
         self.input_weight = nn.Parameter(torch.empty(4 * hidden, C))
         self.state_weight = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.input_bias = nn.Parameter(torch.empty(4 * hidden))

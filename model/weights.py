@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ from model.transformer import GPT
 from model.weights_config import config_content
 from model.weights_config import read_config as read_hugging_face_config
 
+WEIGHTS = "model.safetensors"
+METADATA = MappingProxyType({"format": "pt"})
+"""What the header of that file must say for transformers to read it."""
+
 _TRANSPOSED = re.compile(r"\.(c_attn|c_proj|c_fc)\.weight$")
 _BUFFER = re.compile(r"(\.attn\.(bias|masked_bias)|^(transformer\.)?position_ids)$")
 _GPT1_NAMES = {"wte.weight": "tokens_embed.weight", "wpe.weight": "positions_embed.weight"}
@@ -36,7 +41,17 @@ _HEAD = "lm_head.weight"
 def save_model(
     directory: Path, state: Mapping[str, Tensor], config: GPTConfig, tokenizer: Tokenizer | None = None
 ) -> None:
-    """Write a folder that transformers, vLLM and lm-eval read: configuration, weights, tokenizer.
+    """Write a folder that transformers, vLLM and lm-eval read: configuration, weights, tokenizer."""
+    save_description(directory, config, tokenizer, dtype=state["wte.weight"].dtype)
+    weights = directory / WEIGHTS
+    save_file(to_hugging_face(state, config.architecture), weights, metadata=dict(METADATA))
+    weights.chmod((directory / "config.json").stat().st_mode)  # safetensors lets nobody else read its files
+
+
+def save_description(
+    directory: Path, config: GPTConfig, tokenizer: Tokenizer | None = None, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write all of such a folder but the weights, which are of a type.
 
     Without a tokenizer the end of a text is taken to be the last id, as GPT-2 has it, or the first
     (`model.tokenizer_gpt1`).
@@ -44,13 +59,9 @@ def save_model(
     directory.mkdir(parents=True, exist_ok=True)
     usual_eot_id = config.vocab_size - 1 if config.architecture == "gpt2" else 0
     eot_id = tokenizer.eot_id if tokenizer else usual_eot_id
-    dtype = str(state["wte.weight"].dtype).removeprefix("torch.")
-    _write_json(directory / "config.json", config_content(config, eot_id, dtype))
+    content = config_content(config, eot_id, str(dtype).removeprefix("torch."))
+    _write_json(directory / "config.json", content)
     _write_json(directory / "generation_config.json", {"bos_token_id": eot_id, "eos_token_id": eot_id})
-    tensors = to_hugging_face(state, config.architecture)
-    weights = directory / "model.safetensors"
-    save_file(tensors, weights, metadata={"format": "pt"})
-    weights.chmod((directory / "config.json").stat().st_mode)  # safetensors lets nobody else read its files
     if tokenizer:
         tokenizer.save(directory)
 
@@ -104,10 +115,17 @@ def read_config(directory: Path) -> GPTConfig:
     return read_hugging_face_config(directory)
 
 
+def published(name: str, architecture: Architecture = "gpt2") -> tuple[str, bool]:
+    """Return what a weight is called in the published layout, and whether it lies turned there."""
+    names = _GPT1_NAMES if architecture == "gpt1" else {}
+    return names.get(name, name), bool(_TRANSPOSED.search(name))
+
+
 def to_hugging_face(state: Mapping[str, Tensor], architecture: Architecture = "gpt2") -> dict[str, Tensor]:
     """Return the same weights in the published layout."""
-    names = _GPT1_NAMES if architecture == "gpt1" else {}
-    return {names.get(name, name): _turn(name, tensor).contiguous() for name, tensor in state.items()}
+    return {
+        published(name, architecture)[0]: _turn(name, tensor).contiguous() for name, tensor in state.items()
+    }
 
 
 def from_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -177,7 +195,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
 
 def _weight_files(index: Path) -> set[str]:
     if not index.is_file():
-        return {"model.safetensors"}
+        return {WEIGHTS}
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:

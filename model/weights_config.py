@@ -88,7 +88,7 @@ def read_config(directory: Path) -> GPTConfig:
         config = GPTConfig(
             architecture=kind.architecture or ours["architecture"],
             **shape,
-            n_hidden=int(ours.get("n_hidden", 0)),
+            n_hidden=ours.get("n_hidden"),
             dropout=max(float(content.get(key, 0.1)) for key in _DROPOUTS),
             causal=model_type != BIDIRECTIONAL,
             position_std=ours.get("position_std", kind.position_std),

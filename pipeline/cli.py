@@ -1,11 +1,9 @@
 """The `loglinear` command: parses, calls one function, prints for people and returns exit codes."""
 
 import errno
-import importlib
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +12,8 @@ from launch.process import end_with_launcher
 from launch.rank import reporting
 from launch.secrets import redacted, show_failure
 from launch.stopping import Held
-from pipeline.errors import ConfigError, LoglinearError
-
-STAGES = ("data", "train", "evaluate", "study")
+from pipeline.errors import LoglinearError
+from pipeline.stages import STAGES, load_stage
 
 app = typer.Typer(
     name="loglinear",
@@ -49,7 +46,7 @@ def main() -> None:
     from pipeline import log  # after the arguments are known to be wanted: `--help` stays quick
 
     # Training saves its work when it is asked to stop: from here on, however long it takes to start.
-    with Held() if sys.argv[1:2] == ["train"] else nullcontext(), reporting() as farewell:
+    with Held() if sys.argv[1:2] in (["train"], ["finetune"]) else nullcontext(), reporting() as farewell:
         log.configure()
         end_with_launcher()
         sys.excepthook = show_failure
@@ -106,34 +103,40 @@ def data(
     _stage("data", config, overrides, dry_run, on, after, **options)
 
 
-@app.command(
-    epilog="Example: loglinear train configs/train/gpt2-117m.yaml data=data/webtext out=runs/gpt2-117m"
+def _add_stage(verb: str, told: str, example: str) -> None:
+    """Add the command of a stage."""
+
+    @app.command(verb, help=told, epilog=f"Example: loglinear {verb} {example}")
+    def command(
+        config: ConfigFile,
+        overrides: Overrides = None,
+        dry_run: Dry = False,
+        on: On = None,
+        after: After = None,
+    ) -> None:
+        _stage(verb, config, overrides, dry_run, on, after)
+
+
+_add_stage(
+    "train",
+    "Pretrain a model on a dataset; the same command again continues.",
+    "configs/train/gpt2-117m.yaml data=data/webtext out=runs/gpt2-117m",
 )
-def train(
-    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
-) -> None:
-    """Pretrain a model on a dataset; the same command again continues."""
-    _stage("train", config, overrides, dry_run, on, after)
-
-
-@app.command(
-    epilog="Example: loglinear evaluate configs/evaluate/quickstart.yaml checkpoint=runs/x data=data/webtext"
+_add_stage(
+    "evaluate",
+    "Score a checkpoint; every figure with its standard error.",
+    "configs/evaluate/quickstart.yaml checkpoint=runs/x data=data/webtext",
 )
-def evaluate(
-    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
-) -> None:
-    """Score a checkpoint; every figure with its standard error."""
-    _stage("evaluate", config, overrides, dry_run, on, after)
-
-
-@app.command(
-    epilog="Example: loglinear study configs/study/quickstart.yaml data=data/webtext out=studies/ladder"
+_add_stage(
+    "finetune",
+    "Fine-tune a checkpoint on a labelled dataset, several seeds; the same command again continues.",
+    "configs/finetune/rte.yaml checkpoint=runs/x data=data/finetune",
 )
-def study(
-    config: ConfigFile, overrides: Overrides = None, dry_run: Dry = False, on: On = None, after: After = None
-) -> None:
-    """Plan a ladder of models, train what is missing, evaluate, fit, report."""
-    _stage("study", config, overrides, dry_run, on, after)
+_add_stage(
+    "study",
+    "Plan a ladder of models, train what is missing, evaluate, fit, report.",
+    "configs/study/quickstart.yaml data=data/webtext out=studies/ladder",
+)
 
 
 @app.command(epilog="Example: loglinear fit points.csv --form power --value loss --out fit.json")
@@ -175,7 +178,7 @@ def fit(
 @app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml hardware.gpu=H100 hardware.count=8")
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
     """Print a training run's batches, FLOPs, memory, hours and price before anything is spent."""
-    stage, loaded = _load("train", config, overrides)
+    stage, loaded = load_stage("train", config, overrides)
     print(stage.describe(loaded, stage.plan(loaded)))
 
 
@@ -230,7 +233,9 @@ def export(
 def report(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="A dataset, a run, a study or a quickstart.", show_default=False),
+        typer.Argument(
+            metavar="DIR", help="A dataset, run, study, quickstart or results.", show_default=False
+        ),
     ],
 ) -> None:
     """Write DIR/report.html from the files that are there."""
@@ -248,7 +253,7 @@ def show(
     """Print the resolved configuration, where each value came from, and the plan."""
     from pipeline.show import provenance
 
-    stage, loaded = _load(verb, config, overrides)
+    stage, loaded = load_stage(verb, config, overrides)
     print(provenance(loaded, config, overrides or ()))
     print(stage.describe(loaded, stage.plan(loaded)))
 
@@ -313,7 +318,7 @@ def _stage(
     **options: Any,
 ) -> None:
     """Load, plan and run a stage; here, or as a job elsewhere."""
-    stage, loaded = _load(verb, config, overrides)
+    stage, loaded = load_stage(verb, config, overrides)
     if on and verb in ("data", "study"):
         from pipeline.elsewhere import with_jobs_there
 
@@ -338,12 +343,3 @@ def _stage(
             from pipeline.report.page import renew
 
             renew(Path(loaded.out))
-
-
-def _load(verb: str, config: Path, overrides: list[str] | None) -> tuple[ModuleType, Any]:
-    from pipeline.config import did_you_mean, load
-
-    if verb not in STAGES:
-        raise ConfigError(f"{verb}: no such stage{did_you_mean(verb, STAGES)}; there are {', '.join(STAGES)}")
-    stage = importlib.import_module(f"pipeline.{verb}.stage")
-    return stage, load(stage.Config, config, overrides or ())

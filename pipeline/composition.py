@@ -61,8 +61,13 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> Composed:
 
 
 def lay_over(base: Composed, over: Composed) -> Composed:
-    """Merge mappings key by key; anything else, and a mapping of another `kind`, is replaced."""
+    """Merge mappings key by key; anything else, and a mapping of another `kind`, is replaced.
+
+    In a list laid over another one, a bare name stands for that one's mapping of this `kind`, if it has one.
+    """
     old, new = base.value, over.value
+    if isinstance(old, list) and isinstance(new, list):
+        return _picked(base, over)
     if not isinstance(old, dict) or not isinstance(new, dict) or _other_kind(old, new):
         return over
     value, places = dict(old), dict(base.places)
@@ -225,7 +230,22 @@ def _override(text: str) -> Composed:
     return composed
 
 
-def _part(composed: Composed, key: str) -> Composed:
+def _picked(base: Composed, over: Composed) -> Composed:
+    """Return a list with what its bare names stand for in the list below it."""
+    kinds = {
+        item["kind"]: place
+        for place, item in enumerate(base.value)
+        if isinstance(item, dict) and isinstance(item.get("kind"), str)
+    }
+    value, places = [], dict(over.places)
+    for place, item in enumerate(over.value):
+        found = _part(base, kinds[item]) if isinstance(item, str) and item in kinds else Composed(item)
+        value.append(found.value)
+        places |= {(place, *where): at for where, at in found.places.items()}
+    return Composed(value, places)
+
+
+def _part(composed: Composed, key: str | int) -> Composed:
     places = {where[1:]: place for where, place in composed.places.items() if where[:1] == (key,)}
     return Composed(composed.value[key], places)
 

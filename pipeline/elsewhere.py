@@ -28,7 +28,7 @@ from pipeline.queued import refuse_second, told_of, waited_for
 
 POLL_SECONDS = 0.2
 TAIL_LINES = 20
-OF_SEVERAL = ("train",)  # the stages whose processes share their work
+OF_SEVERAL = ("train", "evaluate", "finetune")  # the stages whose processes share their work
 
 _log = logging.getLogger("loglinear.launch")
 
@@ -145,7 +145,7 @@ def _see_through(launcher: Launcher, job: Job) -> str:
     with Held() as held:
 
         def asked() -> bool:
-            return bool(held.asked) or (not job.alone and Run(job.directory).stop_requested(held.since))
+            return bool(held.asked) or (job.name == "train" and Run(job.directory).stop_requested(held.since))
 
         with _faults_told():
             submission = launcher.submit(job)
@@ -226,7 +226,7 @@ def _directory(config: Any) -> Path:
     """Return the directory that a stage works on, for its logs; an evaluation's is by default the run."""
     if config.out is not None:
         return Path(config.out)
-    checkpoint = Path(config.checkpoint)
+    checkpoint = Path(config.watch or config.checkpoint)
     return checkpoint.parents[1] if checkpoint.parent.name == CHECKPOINTS else checkpoint
 
 

@@ -16,6 +16,7 @@ from pipeline.formats.publish import read_json
 from pipeline.queued import status_lines
 
 FOLDERS = {
+    "datasets": "pipeline.finetune.datasets",
     "engines": "pipeline.trainer.engines",
     "executors": "pipeline.data.executors",
     "extractors": "pipeline.data.extractors",

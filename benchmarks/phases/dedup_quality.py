@@ -14,7 +14,7 @@ from pipeline.data.documents import Text, document_files, line_of, read_document
 from pipeline.data.duplicates.minhash import Bands, bucket_keys
 from pipeline.data.execute import ExecuteConfig
 from pipeline.data.phase import PhaseRun
-from pipeline.data.words import ngram_hashes, normal_words, word_hashes
+from pipeline.formats.hashes import ngram_hashes, normal_words, word_hashes
 
 LEVELS = (0.05, 0.1, 0.2, 0.4)
 PAIRS = 2000

@@ -18,7 +18,7 @@ from benchmarks.training.plain import PlainGPT
 from model.config import GPTConfig, flops_per_token
 from model.transformer import GPT
 from model.weights import to_hugging_face
-from pipeline.trainer.engine import Batch, Engine, NextToken, Precision
+from pipeline.trainer.engine import Engine, NextToken, Precision, Tokens
 from pipeline.trainer.optim import AdamW, torch_adamw
 
 FORMULA = "6N_matmul + 6LdT"
@@ -55,12 +55,12 @@ class Task:
         torch.manual_seed(0)
         return GPT(self.config)
 
-    def batch(self) -> Batch:
+    def batch(self) -> Tokens:
         """Return the batch that all train on, on the CPU."""
         generator = torch.Generator().manual_seed(1)
         shape = (self.sequences, self.config.n_ctx + 1)
         ids = torch.randint(0, self.config.vocab_size, shape, generator=generator)
-        return Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+        return Tokens(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
 
 
 def contender(

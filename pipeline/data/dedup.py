@@ -31,8 +31,9 @@ from pipeline.data.duplicates.near import write_near
 from pipeline.data.duplicates.order import REASONS, Decisions, Order, write_order
 from pipeline.data.duplicates.paragraphs import FindRepeated, repeated_between
 from pipeline.data.phase import PhaseRun
-from pipeline.data.words import normal_digest, normal_words, split_words
+from pipeline.data.words import split_words
 from pipeline.errors import ConfigError, FormatError
+from pipeline.formats.hashes import normal_digest, normal_words
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 

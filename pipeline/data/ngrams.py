@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.words import Hashes, ngram_hashes, normal_words, word_hashes
+from pipeline.formats.hashes import Hashes, ngram_hashes, normal_words, word_hashes
 
 
 @dataclass(frozen=True)

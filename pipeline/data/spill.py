@@ -1,8 +1,7 @@
 """More hashes than memory holds: tasks write them in sorted runs, and they are read back a part of the hash
 space at a time.
 
-The hashes are well-mixed 64-bit numbers, so parts of equal width hold about as many each. Part p of P is
-[p, p + 1) times 2^64 / P.
+Parts of the hash space are those of `pipeline.formats.hashes`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.data.words import Hashes
+from pipeline.formats.hashes import Hashes, edges
 from pipeline.formats.publish import publishing
 
 RUN = 4 << 20  # hashes sorted at a time: 32 MiB, about three times that while they are sorted
@@ -69,20 +67,6 @@ def distinct(folder: Path, part: int, parts: int) -> Hashes:
         for run in _runs(folder)
     ]
     return np.unique(np.concatenate([*slices, np.empty(0, np.uint64)]))
-
-
-def edges(parts: int) -> Hashes:
-    """Return where the parts begin (parts + 1,); the end of the last, 2^64, is written 0."""
-    return np.array([(part << 64) // parts % (1 << 64) for part in range(parts + 1)], dtype=np.uint64)
-
-
-def by_part(hashes: Hashes, parts: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Yield each part that some hashes lie in, and where these stand."""
-    part_of = np.searchsorted(edges(parts)[:-1], hashes, side="right") - 1
-    order = np.argsort(part_of, kind="stable")
-    found, starts = np.unique(part_of[order], return_index=True)
-    for part, start, end in zip(found, starts, [*starts[1:], len(order)], strict=False):
-        yield int(part), order[start:end]
 
 
 def _runs(folder: Path) -> Iterator[Hashes]:

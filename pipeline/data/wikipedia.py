@@ -33,10 +33,10 @@ from pipeline.data.inputs import all_matching, matching
 from pipeline.data.linking.blocklists import Blocked, BlockList, Pattern
 from pipeline.data.ngrams import Ngrams, members
 from pipeline.data.phase import PhaseRun
-from pipeline.data.spill import by_part, distinct, parts_of, spilling
+from pipeline.data.spill import distinct, parts_of, spilling
 from pipeline.data.wiki.dump import articles
-from pipeline.data.words import Hashes
 from pipeline.errors import ConfigError
+from pipeline.formats.hashes import Hashes, by_part
 from pipeline.formats.publish import publishing
 
 # What MediaWiki adds to a text and copies keep: [1], [a], [note 2], [citation needed], [edit].

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.evaluate.subject import MODEL, Subject, locate
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.publish import publishing
+from pipeline.formats.subject import MODEL, Subject, locate
 
 _log = logging.getLogger("loglinear.evaluate")
 

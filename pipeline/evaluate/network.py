@@ -7,13 +7,14 @@ import logging
 import torch
 from torch import Tensor
 
+from launch.environment import local_rank
 from model import tokenizer as tokenizers
 from model.config import GPTConfig
 from model.tokenizer import Tokenizer
 from model.transformer import GPT
 from model.weights import load_model, load_network, read_config
 from pipeline.errors import FormatError
-from pipeline.evaluate.subject import Subject
+from pipeline.formats.subject import Subject
 
 _log = logging.getLogger("loglinear.evaluate")
 
@@ -21,10 +22,10 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is the GPU where there is one."""
+    """Return the device of a name; `auto` is a GPU where there is one: of several, this process's own."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return torch.device("cuda", local_rank()) if name == "cuda" else torch.device(name)
 
 
 def load(subject: Subject, device: str, precision: str, tokenizer: Tokenizer) -> GPT:

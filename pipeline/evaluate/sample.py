@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError
-from pipeline.evaluate.subject import locate
 from pipeline.evaluate.text import ReplyText
+from pipeline.formats.subject import locate
 
 if TYPE_CHECKING:
     from model.config import GPTConfig

@@ -1,10 +1,10 @@
-"""Answers requests with a model: sorted by length, batched to a token budget, logits only where needed."""
+"""Answers requests with a model: batched by `batch`, logits only where they are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -12,90 +12,126 @@ from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from model.generate import Sampling, generate
 from model.heads import token_losses
+from model.tokenizer import Tokenizer
 from model.transformer import GPT
+from pipeline.evaluate.batch import Batch, Generations, Likelihoods, Row, batches
 from pipeline.evaluate.task import Generation, LogLikelihood, Reply, Request
-
-R = TypeVar("R", bound=Request)
+from pipeline.evaluate.text import ReplyText
 
 LOGITS_ROWS = 1024
 """Rows whose logits are held at once to see which id is the likeliest."""
 
+ROW_CONTEXTS = 2
+"""Contexts that a row of requests with one beginning may be long: its mask grows by the square."""
+
 
 class Scorer:
-    """A model with a budget of tokens for each pass; answers do not depend on the budget but for rounding."""
+    """A model with a budget of tokens for each pass; answers do not depend on the budget but for rounding.
 
-    def __init__(self, model: GPT, batch_tokens: int):
-        self._model, self._batch_tokens = model.eval(), batch_tokens
+    Without its tokenizer, replies have no text and know no stop strings.
+    """
+
+    def __init__(self, model: GPT, batch_tokens: int, tokenizer: Tokenizer | None = None):
+        self._model, self._batch_tokens, self._tokenizer = model.eval(), batch_tokens, tokenizer
         self._device = model.wte.weight.device
 
     def answer(self, requests: Sequence[Request]) -> list[Reply]:
-        """Return the reply to each request, in their order."""
-        replies: dict[int, Reply] = {}
-        likelihoods = [
-            (n, request) for n, request in enumerate(requests) if isinstance(request, LogLikelihood)
-        ]
-        for batch in self._batches(likelihoods, _input_tokens):
-            replies |= zip(
-                (n for n, _ in batch), self._likelihoods([request for _, request in batch]), strict=True
-            )
-        generations = [(n, request) for n, request in enumerate(requests) if isinstance(request, Generation)]
-        for _, alike in groupby(
-            sorted(generations, key=lambda item: repr(_drawing(item[1]))), lambda item: _drawing(item[1])
-        ):
-            for written in self._batches(list(alike), _total_tokens):
-                replies |= zip(
-                    (n for n, _ in written),
-                    self._generations([request for _, request in written]),
-                    strict=True,
-                )
-        return [replies[n] for n in range(len(requests))]
+        """Return the reply to each request, in their order; ValueError for one too long for the context."""
+        formed = self.batches(requests)
+        return in_order(formed, map(self.answer_batch, formed))
 
-    def _batches(
-        self, numbered: Sequence[tuple[int, R]], size: Callable[[R], int]
-    ) -> Iterator[list[tuple[int, R]]]:
-        """Yield batches of like length, longest first: what does not fit fails at once."""
-        batch: list[tuple[int, R]] = []
-        for item in sorted(numbered, key=lambda item: -size(item[1])):
-            if batch and (len(batch) + 1) * size(batch[0][1]) > self._batch_tokens:
-                yield batch
-                batch = []
-            batch.append(item)
-        if batch:
-            yield batch
+    def batches(self, requests: Sequence[Request]) -> list[Batch]:
+        """Return requests as they are computed, side by side."""
+        for request in requests:
+            self._check(request)
+        return batches(requests, self._batch_tokens, ROW_CONTEXTS * self._model.config.n_ctx)
+
+    def answer_batch(self, batch: Batch) -> list[Reply]:
+        """Return the replies to a batch, in the order of its `numbers`."""
+        return self._likelihoods(batch) if isinstance(batch, Likelihoods) else self._generations(batch)
+
+    def _check(self, request: Request) -> None:
+        if isinstance(request, Generation):
+            if request.stop and self._tokenizer is None:
+                raise ValueError("a request has stop strings; give the scorer its model's tokenizer")
+            return  # the lengths are checked where texts are written
+        ids, n_ctx = len(request.context) + len(request.target) - 1, self._model.config.n_ctx
+        if not request.context or not request.target or ids > n_ctx:
+            raise ValueError(
+                f"a context of {len(request.context)} and a target of {len(request.target)} ids, but both "
+                f"take one at least, and together one more than the context of {n_ctx} at most"
+            )
 
     @torch.no_grad()
-    def _likelihoods(self, requests: Sequence[LogLikelihood]) -> list[Reply]:
-        longest = max(map(_input_tokens, requests))
-        # Padding stands on the right, where causal attention never looks.
-        inputs = [(request.context + request.target)[:-1] for request in requests]
-        ids = torch.tensor(
-            [ids + (0,) * (longest - len(ids)) for ids in inputs], device=self._device
-        )  # (B, T)
-        hidden = self._model.hidden(ids)  # (B, T, C)
-        places = [
-            (row, len(request.context) - 1 + offset)
-            for row, request in enumerate(requests)
-            for offset in range(len(request.target))
-        ]
+    def _likelihoods(self, batch: Likelihoods) -> list[Reply]:
+        hidden = self._hidden(batch.rows)  # (B, T, C)
+        places = [(number, place) for number, row in enumerate(batch.rows) for place in row.places()]
         rows, columns = torch.tensor(places, device=self._device).unbind(1)
         states = hidden[rows, columns]  # (N, C)
+        requests = [request for row in batch.rows for _, request in row.members]
         targets = torch.tensor([id for request in requests for id in request.target], device=self._device)
         nats = token_losses(states, self._model.wte.weight, targets).tolist()
-        hits = self._hits(requests, states, targets)
-        return list(_split(requests, nats, hits))
+        likeliest = iter(self._likeliest(requests, states))
+        replies, start = [], 0
+        for request in requests:
+            end = start + len(request.target)
+            replies.append(_reply_to(request, tuple(nats[start:end]), likeliest))
+            start = end
+        return replies
 
-    def _hits(self, requests: Sequence[LogLikelihood], states: Tensor, targets: Tensor) -> list[bool]:
-        """Return whether each target (N,) is the likeliest; False where nobody asked."""
-        asked = torch.tensor(
-            [request.greedy for request in requests for _ in request.target], device=self._device
-        )
-        hits = torch.zeros_like(targets, dtype=torch.bool)
-        for part in torch.split(asked.nonzero().squeeze(1), LOGITS_ROWS):
-            hits[part] = F.linear(states[part], self._model.wte.weight).argmax(-1) == targets[part]
-        return [bool(hit) for hit in hits.tolist()]
+    def _hidden(self, rows: Sequence[Row]) -> Tensor:
+        """Return the states (B, T, C) of rows; padding stands on the right, where nobody looks."""
+        ids = self._padded([row.ids() for row in rows])  # (B, T)
+        if all(row.is_plain for row in rows):
+            return self._model.hidden(ids)
+        owners = self._padded([row.owners() for row in rows], with_value=-1)
+        # An id sees those before it that all share or that are of its own request.
+        seen = (owners.unsqueeze(1) == 0) | (owners.unsqueeze(1) == owners.unsqueeze(2))  # (B, T, T)
+        positions = self._padded([row.positions() for row in rows])
+        return self._model.hidden(ids, positions, seen.tril().unsqueeze(1))
 
-    def _generations(self, requests: Sequence[Generation]) -> list[Reply]:
+    def _padded(self, sequences: Sequence[list[int]], with_value: int = 0) -> Tensor:
+        """Return sequences of ids as one tensor (B, T)."""
+        longest = max(map(len, sequences))
+        padded = [each + [with_value] * (longest - len(each)) for each in sequences]
+        return torch.tensor(padded, device=self._device)
+
+    def _likeliest(self, requests: Sequence[LogLikelihood], states: Tensor) -> list[int]:
+        """Return the likeliest ids of the states (N, C) of every request that asks for them.
+
+        Behind those of a request with ids to be passed over comes the likeliest of the others at its first
+        place.
+        """
+        asked: list[int] = []
+        passed_over: dict[int, tuple[int, ...]] = {}
+        start = 0
+        for request in requests:
+            end = start + len(request.target)
+            asked += range(start, end) if request.greedy else ()
+            if request.greedy and request.without:
+                passed_over[len(asked)] = request.without
+                asked.append(start)
+            start = end
+        found: list[int] = []
+        for first in range(0, len(asked), LOGITS_ROWS):
+            part = torch.tensor(asked[first : first + LOGITS_ROWS], device=self._device)
+            logits = F.linear(states[part], self._model.wte.weight)
+            for row, without in passed_over.items():
+                if first <= row < first + len(part):
+                    logits[row - first, list(without)] = -torch.inf
+            found += logits.argmax(-1).tolist()
+        return found
+
+    def _generations(self, batch: Generations) -> list[Reply]:
+        requests = [request for _, request in batch.requests]
+        texts = [ReplyText(request.stop) for request in requests]
         first = requests[0]
+
+        def ended(number: int, id: int) -> bool:
+            if self._tokenizer is not None and requests[number].stop:
+                texts[number].add(self._tokenizer.decode_bytes([id]))
+            return texts[number].over
+
         written = generate(
             self._model,
             [request.prompt for request in requests],
@@ -103,26 +139,48 @@ class Scorer:
             sampling=Sampling(temperature=first.temperature, top_k=first.top_k, top_p=first.top_p),
             generators=[torch.Generator().manual_seed(request.seed) for request in requests],
             stop_ids=first.stop_ids,
+            ended=ended,
         )
-        return [Reply(ids=tuple(ids)) for ids in written]
+        replies = [self._reply(ids, text) for ids, text in zip(written, texts, strict=True)]
+        return self._with_nats(requests, replies)
+
+    def _reply(self, ids: list[int], text: ReplyText) -> Reply:
+        """Return the ids written and their text, up to its stop string where one came up."""
+        if self._tokenizer is None:
+            return Reply(ids=tuple(ids))
+        if not text.over:
+            return Reply(ids=tuple(ids), text=self._tokenizer.decode(ids))
+        before = text.take()
+        while not before.startswith(self._tokenizer.decode(ids)):
+            ids.pop()
+        return Reply(ids=tuple(ids), text=before)
+
+    def _with_nats(self, requests: Sequence[Generation], replies: Sequence[Reply]) -> list[Reply]:
+        """Return the replies with the nats of their ids, where they are asked for and there are ids."""
+        asked = {
+            number: LogLikelihood(context=request.prompt, target=reply.ids)
+            for number, (request, reply) in enumerate(zip(requests, replies, strict=True))
+            if request.nats and reply.ids
+        }
+        nats = {
+            number: reply.nats for number, reply in zip(asked, self.answer(list(asked.values())), strict=True)
+        }
+        return [replace(reply, nats=nats.get(number, ())) for number, reply in enumerate(replies)]
 
 
-def _split(requests: Sequence[LogLikelihood], nats: Sequence[float], hits: Sequence[bool]) -> Iterator[Reply]:
-    start = 0
-    for request in requests:
-        end = start + len(request.target)
-        yield Reply(nats=tuple(nats[start:end]), greedy=all(hits[start:end]) if request.greedy else None)
-        start = end
+def in_order(formed: Sequence[Batch], replies: Iterable[Sequence[Reply]]) -> list[Reply]:
+    """Return the replies to batches in the order of the requests that these were formed of."""
+    numbered = {
+        number: reply
+        for batch, answers in zip(formed, replies, strict=True)
+        for number, reply in zip(batch.numbers, answers, strict=True)
+    }
+    return [numbered[number] for number in range(len(numbered))]
 
 
-def _input_tokens(request: LogLikelihood) -> int:
-    return len(request.context) + len(request.target) - 1
-
-
-def _total_tokens(request: Generation) -> int:
-    return len(request.prompt) + request.max_new_tokens
-
-
-def _drawing(request: Generation) -> tuple[object, ...]:
-    """Return what requests must share to be written side by side."""
-    return request.max_new_tokens, request.temperature, request.top_k, request.top_p, request.stop_ids
+def _reply_to(request: LogLikelihood, nats: tuple[float, ...], likeliest: Iterator[int]) -> Reply:
+    if not request.greedy:
+        return Reply(nats=nats)
+    ids = tuple(islice(likeliest, len(request.target)))
+    instead = next(likeliest) if request.without else None
+    return Reply(nats=nats, greedy=ids == request.target, likeliest=ids, instead=instead)

@@ -8,31 +8,38 @@ returns the task.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from model.tokenizer import Tokenizer
-from pipeline.evaluate.source import MissingSet, Row, Rows, Source, read
+from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import TokenShard, check_shard
+from pipeline.formats.source import MissingSet, Row, Rows, Source, read
 from pipeline.metrics import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogLikelihood:
-    """Ask for the loss of `target` after `context` (both ids); if `greedy`, whether it is the likeliest."""
+    """Ask for the loss of `target` after `context` (both ids); if `greedy`, whether it is the likeliest, and
+    which ids are; then `without` are ids to be passed over at its first place, in a second answer."""
 
     context: tuple[int, ...]
     target: tuple[int, ...]
     greedy: bool = False
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """Ask for up to `max_new_tokens` ids after `prompt`, drawn by `seed`; temperature 0 is greedy."""
+    """Ask for up to `max_new_tokens` ids after `prompt`, drawn by `seed`; temperature 0 is greedy.
+
+    The reply ends before one of `stop_ids`, and before a text of `stop` wherever ids cut it. If `nats`, it
+    says how likely each of its ids was to the model, before temperature, top-k and top-p.
+    """
 
     prompt: tuple[int, ...]
     max_new_tokens: int
@@ -41,6 +48,8 @@ class Generation:
     top_k: int | None = None
     top_p: float | None = None
     stop_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    nats: bool = False
 
 
 Request = LogLikelihood | Generation
@@ -48,11 +57,27 @@ Request = LogLikelihood | Generation
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer: to a log-likelihood, the nats of the target's ids and `greedy`; to a generation, `ids`."""
+    """An answer: to a log-likelihood, the nats of the target's ids and `greedy`; to a generation, `ids` and
+    their `text`, and the ids' nats if asked.
+
+    A text ends right before its stop string; `ids` are then those that lie wholly before it. `likeliest` is
+    the likeliest id at each place of the target, given those before it; `instead` is the likeliest at the
+    first place apart from those to be passed over. Both only if `greedy` was asked.
+    """
 
     nats: tuple[float, ...] = ()
     greedy: bool | None = None
+    likeliest: tuple[int, ...] = ()
+    instead: int | None = None
     ids: tuple[int, ...] = ()
+    text: str = ""
+
+
+class Answering(Protocol):
+    """Whatever answers requests: a scorer, the processes of a job, a test's script."""
+
+    def answer(self, requests: Sequence[Request]) -> Sequence[Reply]:
+        """Return the reply to each request, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +117,17 @@ class Task(Protocol):
         """Return the figures of all records."""
 
 
+@runtime_checkable
+class AboutOthers(Task, Protocol):
+    """A task about the examples of a suite's other tasks: which of them overlap with the training data."""
+
+    def over(self, tasks: Sequence[Task]) -> None:
+        """Be about these tasks; before all else."""
+
+    def left_out(self, records: Sequence[dict[str, Any]]) -> Mapping[str, Collection[int]]:
+        """Return the numbers of the examples, by task, that its records leave out."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What tasks are built from: the data, the tokenizer and context of the model to answer, limits.
@@ -113,9 +149,12 @@ class Setting:
 
     @cached_property
     def dataset(self) -> Path:
-        """The directory of the corpus; MissingSet where none was given."""
+        """The directory of the corpus; MissingSet where there is none."""
         if self.corpus is None:
-            raise MissingSet("held-out text: no dataset was given; give corpus=DIR")
+            raise MissingSet("held-out text: no dataset was given; give corpus=DIR, or data=DIR of one")
+        if not (self.corpus / MANIFEST).is_file():
+            remedy = "build one with `loglinear data`, or give corpus=DIR"
+            raise MissingSet(f"held-out text: {self.corpus} is no dataset; {remedy}")
         return self.corpus
 
     @cached_property

@@ -9,11 +9,14 @@ A directory without a readable meta.json, or with a file missing or changed, is 
 take the newest whole one.
 """
 
+import errno
+import fcntl
 import logging
+import mmap
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,14 +25,15 @@ from typing import Any
 import blake3
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import as_json, blake3_of, publishing, read_json, write_text
+from pipeline.formats.publish import as_json, blake3_of, publishing, read_json
 from pipeline.formats.seal import sealed, unsealed
 from pipeline.formats.typed import Below, typed
 
 FORMAT = 1
 META = "meta.json"
 FOLDER = "checkpoints"
-SUM = ".blake3"
+BLOCK_BYTES = 8 * 2**20
+"""What is hashed and written at once: large enough for a disk's, or a share's, full speed."""
 _REMEDY = "restore it or go on from another checkpoint"
 
 _NAME = re.compile(r"^step-(\d{8,})$")
@@ -115,28 +119,32 @@ def writing(
         before_publishing()
 
 
-def write_summed(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write a file's pieces, fsync it, and leave the BLAKE3 taken on the way beside it for `take_sum`."""
-    digest = blake3.blake3()  # on one thread: training goes on beside it
-    with path.open("wb") as file:
-        for piece in pieces:
-            digest.update(piece)
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    write_text(_sum_of(path), digest.hexdigest())
+def write_summed(path: Path, pieces: Iterable[bytes | memoryview]) -> Generator[None, None, str]:
+    """Write a file's pieces, bring it to the disk, and return the BLAKE3 taken on the way.
 
-
-def take_sum(path: Path) -> str:
-    """Return a file's sum: the one its writer left beside it, which is removed, or one taken now.
-
-    A file without one is brought to the disk too, so that publishing has nothing left to wait for.
+    Stops after each block, so that whoever runs it may leave the rest to another. The bytes go past the page
+    cache where the file system can: nobody needs its copy, and the fresh pages for it take the kernel longer
+    than all else here together.
     """
-    beside = _sum_of(path)
-    if beside.is_file():
-        found = beside.read_text()
-        beside.unlink()
-        return found
+    digest, size = blake3.blake3(), 0  # on one thread: training goes on beside it
+    buffer = memoryview(mmap.mmap(-1, BLOCK_BYTES))  # whole pages, as the disk takes them
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        _pass_by_cache(file, True)
+        for filled in _fill(buffer, _summed(pieces, digest)):
+            # What follows the end in the last page is cut off again.
+            _write(file, buffer[: -(-filled // mmap.PAGESIZE) * mmap.PAGESIZE])
+            size += filled
+            yield
+        os.ftruncate(file, size)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    return digest.hexdigest()
+
+
+def settle(path: Path) -> str:
+    """Bring a small file to the disk, so that publishing has nothing left to wait for; return its BLAKE3."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
     return blake3_of(path)
@@ -210,8 +218,48 @@ def remove_discarded(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sum_of(path: Path) -> Path:
-    return path.with_name(path.name + SUM)
+def _summed(pieces: Iterable[bytes | memoryview], digest: blake3.blake3) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+
+
+def _fill(buffer: memoryview, pieces: Iterable[bytes | memoryview]) -> Iterator[int]:
+    """Lay the pieces into the buffer, again and again, and tell each time how much of it they fill."""
+    filled = 0
+    for piece in pieces:
+        left = memoryview(piece)
+        while left:
+            fits = left[: len(buffer) - filled]
+            buffer[filled : filled + len(fits)] = fits
+            filled, left = filled + len(fits), left[len(fits) :]
+            if filled == len(buffer):
+                yield filled
+                filled = 0
+    if filled:
+        yield filled
+
+
+def _write(file: int, block: memoryview) -> None:
+    while block:
+        try:
+            block = block[os.write(file, block) :]
+        except OSError as fault:
+            # Some file systems agree to pass the cache by, but not for this place or size.
+            if fault.errno != errno.EINVAL or not _pass_by_cache(file, False):
+                raise
+
+
+def _pass_by_cache(file: int, wanted: bool) -> bool:
+    """Ask for it or no longer ask for it; tell whether that changed anything."""
+    flags, direct = fcntl.fcntl(file, fcntl.F_GETFL), getattr(os, "O_DIRECT", 0)
+    if bool(flags & direct) == wanted:
+        return False
+    try:
+        fcntl.fcntl(file, fcntl.F_SETFL, flags ^ direct)
+    except OSError:  # a file system that cannot
+        return False
+    return True
 
 
 def _files(checkpoint: Path) -> list[str]:

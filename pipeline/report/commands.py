@@ -9,7 +9,14 @@ from pipeline.report.sources import Sources
 
 NAME, TITLE = "commands", "Do it again"
 FILE = "commands.json"
-VERBS = {"dataset": "data", "run": "train", "study": "study", "sweep": "study"}
+VERBS = {
+    "dataset": "data",
+    "run": "train",
+    "finetuning": "finetune",
+    "study": "study",
+    "comparison": "study",
+    "sweep": "study",
+}
 
 
 def section(sources: Sources) -> Section:

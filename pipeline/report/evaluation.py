@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.formats.results import Results
@@ -13,6 +14,13 @@ from pipeline.report.sources import Sources, Trained
 
 NAME, TITLE = "evaluation", "Evaluation"
 FIRST = ("bits_per_byte", "accuracy", "loss", "perplexity")  # what is read first stands first
+SHARES = (
+    "accuracy", "acc", "f1", "exact_match", "confidence", "calibration_error", "context_cut", "empty",
+    "shared_", "own_training_",
+)  # fmt: skip
+POINTS = ("bleu", "rouge", "sentence_bleu")
+MOST_COLUMNS = 6
+EVERY, NO_OVERLAP = "all", "no-overlap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,25 +57,32 @@ def words(metric: str) -> str:
     return f"{name} ({task.replace('_', ' ')})" if task else name
 
 
-def scores_of(trained: Trained) -> list[Score]:
-    """Return the scores of a run on all examples; the newest checkpoint's where several were evaluated."""
-    found: dict[tuple[str, str], Score] = {}
-    for path in sorted(trained.run.results.glob("*/*.json")):
-        for result in Results.read(path).results:
-            if result.subset != "all":
-                continue
-            found[result.task, result.metric] = Score(
-                run=trained.name,
-                params=trained.params_non_embedding,
-                seed=trained.seed,
-                task=result.task,
-                metric=result.metric,
-                value=result.value,
-                stderr=result.stderr,
-                examples=result.num_examples,
-                protocol=result.protocol,
-            )
-    return list(found.values())
+def scores_of(trained: Trained, subset: str = EVERY) -> list[Score]:
+    """Return the scores of a run on a subset of the examples; the newest checkpoint's where several were
+    evaluated.
+    """
+    found = [score for folder in trained.result_folders for score in scores_in(folder, trained, subset)]
+    return list({(score.task, score.metric): score for score in found}.values())
+
+
+def scores_in(folder: Path, trained: Trained, subset: str = EVERY) -> list[Score]:
+    """Return the scores of one evaluated checkpoint of a run."""
+    return [
+        Score(
+            run=trained.name,
+            params=trained.params_non_embedding,
+            seed=trained.seed,
+            task=result.task,
+            metric=result.metric,
+            value=result.value,
+            stderr=result.stderr,
+            examples=result.num_examples,
+            protocol=result.protocol,
+        )
+        for path in sorted(folder.glob("*.json"))
+        for result in Results.read(path).results
+        if result.subset == subset
+    ]
 
 
 def _from_points(points: Sequence[dict[str, Any]]) -> list[Score]:
@@ -89,32 +104,41 @@ def _from_points(points: Sequence[dict[str, Any]]) -> list[Score]:
 
 
 def _table(scores: Sequence[Score]) -> Table:
+    """Return a row for each run; or for each metric, where these are more."""
     columns = sorted({(score.task, score.metric) for score in scores}, key=_order)
     by_run: dict[str, dict[tuple[str, str], Score]] = {}
     for score in scores:
         by_run.setdefault(score.run, {})[score.task, score.metric] = score
-    rows = []
-    for run, found in by_run.items():
-        one = next(iter(found.values()))
-        seed = numbers.MISSING if one.seed is None else str(one.seed)
-        cells = [shown(found[column]) if column in found else numbers.MISSING for column in columns]
-        rows.append((run, numbers.count(one.params), seed, *cells))
-    head = ("run", "non-embedding", "seed", *(words(".".join(column)) for column in columns))
-    return Table(head=head, rows=rows)
+    cells = {
+        run: [shown(found[column]) if column in found else numbers.MISSING for column in columns]
+        for run, found in by_run.items()
+    }
+    names = [words(".".join(column)) for column in columns]
+    if len(columns) > MOST_COLUMNS and len(columns) > len(by_run):
+        rows = [tuple(row) for row in zip(names, *cells.values(), strict=True)]
+        by_task = [row for _, row in sorted(zip(columns, rows, strict=True), key=lambda each: each[0])]
+        return Table(head=("metric", *by_run), rows=by_task)
+    ones = {run: next(iter(found.values())) for run, found in by_run.items()}
+    rows = [
+        (run, numbers.count(one.params), numbers.MISSING if one.seed is None else str(one.seed), *cells[run])
+        for run, one in ones.items()
+    ]
+    return Table(head=("run", "non-embedding", "seed", *names), rows=rows)
+
+
+def is_share(metric: str) -> bool:
+    """Tell whether a metric is a share, which people read in per cent."""
+    return metric.startswith(SHARES)
 
 
 def shown(score: Score) -> str:
     """Return a score with its standard error in the unit of its metric."""
-    if (
-        score.metric.startswith("accuracy")
-        and score.value is not None
-        and not numbers.is_missing(score.value)
-    ):
-        error = None if score.stderr is None else 100 * score.stderr
-        return numbers.measured(100 * score.value, error, 1) + "\u00a0%"
-    if score.metric.startswith("perplexity"):
-        return numbers.measured(score.value, score.stderr, 0 if (score.value or 0) >= 1000 else 1)
-    return numbers.measured(score.value, score.stderr)
+    metric, value, error = score.metric, score.value, score.stderr
+    if is_share(metric) and value is not None and not numbers.is_missing(value):
+        return numbers.measured(100 * value, None if error is None else 100 * error, 1) + "\u00a0%"
+    if "perplexity" in metric or metric.startswith(POINTS):
+        return numbers.measured(value, error, 0 if (value or 0) >= 1000 else 1)
+    return numbers.measured(value, error)
 
 
 def _order(column: tuple[str, str]) -> tuple[int, str, str]:

@@ -1,4 +1,5 @@
-"""Writes DIR/report.html, one file that needs no other, from what a dataset, run, study or quickstart has."""
+"""Writes DIR/report.html, one file that needs no other, from what a dataset, run, study, evaluation or
+quickstart has."""
 
 from __future__ import annotations
 
@@ -13,18 +14,25 @@ from pipeline.errors import FormatError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import write_text
 from pipeline.report import (
+    answers,
     building,
     commands,
+    comparison,
     corpus,
     curves,
     environment,
     evaluation,
     examples,
+    finetuned,
     fits,
     funnel,
+    mistakes,
     numbers,
+    overlaps,
     palette,
+    paper,
     parity,
+    progress,
     rates,
     result,
     samples,
@@ -40,6 +48,9 @@ _END = (environment.section, commands.section)
 SECTIONS: Mapping[str, tuple[Callable[[Sources], Section], ...]] = {
     "dataset": (*_DATA, commands.section),
     "run": (curves.section, evaluation.section, samples.section, *_END),
+    "finetuning": (finetuned.section, mistakes.section, *_END),
+    "comparison": (comparison.section, curves.section, *_END),
+    "results": (evaluation.section, samples.section, commands.section),
     "study": (
         result.section, fits.section, evaluation.section, curves.section, rates.section, samples.section,
         *_END,
@@ -62,10 +73,15 @@ def renew(dataset: Path) -> None:
 
 
 def write(directory: Path) -> Path:
-    """Write the report of a directory and return its path; ConfigError if there is nothing to report on."""
+    """Write the report of a directory and return its path; ConfigError if there is nothing to report on.
+
+    Figures of the paper's tasks are written as a Markdown table too.
+    """
     sources = find(directory)
     path = directory / NAME
     write_text(path, render(sources))
+    if rows := paper.rows(sources.runs):
+        write_text(paper.markdown_path(sources), paper.markdown(rows))
     return path
 
 
@@ -87,7 +103,20 @@ def render(sources: Sources) -> str:
 def _sections(sources: Sources) -> Iterator[Callable[[Sources], Section]]:
     if sources.dataset and not sources.manifest:
         yield building.section
-    yield from SECTIONS[sources.kind]
+    for build in SECTIONS[sources.kind]:
+        if build is evaluation.section:
+            yield from _of_tasks(sources)
+        yield build
+
+
+def _of_tasks(sources: Sources) -> Iterator[Callable[[Sources], Section]]:
+    """Yield what tells of checkpoints along a run, and of the paper's tasks: most runs need none of it."""
+    if progress.curves_of(sources):
+        yield progress.section
+    if paper.rows(sources.runs):
+        yield paper.section
+        yield overlaps.section
+        yield answers.section
 
 
 def code_spans(text: str) -> Markup:

@@ -33,7 +33,7 @@ def section(sources: Sources) -> Section:
 
 
 def _texts(trained: Trained) -> list[dict[str, str]]:
-    files = sorted(trained.run.results.glob(f"*/{TASK}.jsonl.zst"))
+    files = [path for folder in trained.result_folders if (path := folder / f"{TASK}.jsonl.zst").is_file()]
     rows = read_records(files[-1]) if files else _drawn_last(trained)
     free, begun = [row for row in rows if not row["prompt"]], [row for row in rows if row["prompt"]]
     return [_shown(row) for row in free[:EACH] + begun[:EACH]]

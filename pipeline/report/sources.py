@@ -22,16 +22,29 @@ from pipeline.report import building
 
 TEXT_COLUMNS = ("name", "family", "arm", "metric", "config_hash")
 FORMS = ("log-linear", "power", "offset-power")  # in the order of their coefficients
+SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size")
+SEEDS = "seed-*/metrics.jsonl"
 EXTRAS = ("environment.json", "commands.json", "parity.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A run, and what its configuration says of it; a number that it does not say is None."""
+    """A run, and what its configuration says of it; a number that it does not say is None.
+
+    `evaluated` is set where there are no more than results: the folder of one checkpoint's.
+    """
 
     name: str
     run: Run
     config: dict[str, Any]
+    evaluated: Path | None = None
+
+    @property
+    def result_folders(self) -> list[Path]:
+        """Return the folders of results, one for each evaluated checkpoint, the newest last."""
+        if self.evaluated:
+            return [self.evaluated]
+        return sorted({path.parent for path in self.run.results.glob("*/*.json")})
 
     @cached_property
     def model(self) -> GPTConfig | None:
@@ -88,7 +101,8 @@ class Study:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Everything a report is made from. `kind` is dataset, run, study, sweep or quickstart."""
+    """Everything a report is made from. `kind` is dataset, run, finetuning, study, comparison,
+    sweep, quickstart or results."""
 
     kind: str
     root: Path
@@ -122,8 +136,14 @@ def find(directory: Path) -> Sources:
         )
     if is_dataset(directory):
         return Sources(kind="dataset", root=directory, dataset=directory)
+    if is_finetuning(directory):
+        seeds = sorted(directory.glob(SEEDS), key=lambda path: (len(path.parent.name), path))
+        runs = tuple(_trained(path.parent, path.parent.name) for path in seeds)
+        return Sources(kind="finetuning", root=directory, runs=runs)
     if is_run(directory):
         return Sources(kind="run", root=directory, runs=(_trained(directory, directory.name),))
+    if is_comparison(directory):
+        return Sources(kind="comparison", root=directory, runs=_runs(directory))
     if is_study(directory):
         found = _study(directory)
         if found.is_sweep:
@@ -139,9 +159,11 @@ def find(directory: Path) -> Sources:
             sweep=_study(sweep) if is_study(sweep) else None,
             runs=_runs(study),
         )
+    if folders := _result_folders(directory):
+        return Sources(kind="results", root=directory, runs=tuple(map(_evaluated, folders)))
     raise ConfigError(
-        f"{directory}: no manifest.json, .phases, metrics.jsonl, plan.json or points.csv here; "
-        f"give the `out` of a dataset, a run, a study or a quickstart"
+        f"{directory}: no manifest.json, .phases, metrics.jsonl, plan.json, points.csv or results here; "
+        f"give the `out` of a dataset, a run, a study, a quickstart or an evaluation"
     )
 
 
@@ -158,6 +180,17 @@ def is_published(directory: Path) -> bool:
 def is_run(directory: Path) -> bool:
     """Tell whether a run has begun here."""
     return (directory / "metrics.jsonl").is_file()
+
+
+def is_finetuning(directory: Path) -> bool:
+    """Tell whether seeds of a fine-tuning have begun here."""
+    return not is_run(directory) and next(directory.glob(SEEDS), None) is not None
+
+
+def is_comparison(directory: Path) -> bool:
+    """Tell whether a study that compares trials was planned here."""
+    plan = read_json_or_none(directory / "plan.json")
+    return isinstance(plan, dict) and "finetunings" in plan
 
 
 def is_study(directory: Path) -> bool:
@@ -216,6 +249,32 @@ def _runs(study: Path) -> tuple[Trained, ...]:
 
 def _metrics(study: Path) -> Iterator[Path]:
     return (study / "runs").glob("*/metrics.jsonl")
+
+
+def _result_folders(directory: Path) -> list[Path]:
+    """Return the folders of results in a directory: itself, or one for each checkpoint below it."""
+    for pattern in ("*.json", "*/*.json", "results/*/*.json"):
+        if found := sorted({path.parent for path in directory.glob(pattern) if _is_suite(path)}):
+            return found
+    return []
+
+
+def _is_suite(path: Path) -> bool:
+    content = read_json(path)
+    return isinstance(content, dict) and {"weights_hash", "results"} <= content.keys()
+
+
+def _evaluated(folder: Path) -> Trained:
+    """Return what was evaluated, by the name of its checkpoint, and its shape if that is still there."""
+    suite = next(path for path in sorted(folder.glob("*.json")) if _is_suite(path))
+    checkpoint = Path(read_json(suite)["checkpoint"])
+    shape = read_json_or_none(checkpoint / "model" / "config.json") or read_json_or_none(
+        checkpoint / "config.json"
+    )
+    model = {key: shape[key] for key in SHAPE if key in shape} if isinstance(shape, dict) else {}
+    if isinstance(shape, dict) and "n_positions" in shape:
+        model["n_ctx"] = shape["n_positions"]
+    return Trained(name=checkpoint.name, run=Run(folder), config={"model": model}, evaluated=folder)
 
 
 def _trained(directory: Path, name: str) -> Trained:

@@ -9,16 +9,19 @@ from typing import Any
 from pipeline.formats.manifest import Manifest
 from pipeline.report import numbers
 from pipeline.report.curves import size_label
-from pipeline.report.evaluation import words
+from pipeline.report.evaluation import scores_of, words
 from pipeline.report.funnel import units
 from pipeline.report.sources import Sources, Study
 
 TITLES = {
     "dataset": "Dataset",
     "run": "Training run",
+    "finetuning": "Fine-tuning",
     "study": "Scaling study",
+    "comparison": "Comparison",
     "sweep": "Learning-rate sweep",
     "quickstart": "Quickstart",
+    "results": "Evaluation",
 }
 HEADLINES = {"quickstart": "From links to a scaling law"}
 
@@ -39,6 +42,12 @@ def sentences(sources: Sources) -> list[str]:
         said.append(_sweep(sources.sweep.verdict))
     if sources.kind == "run":
         said.append(_run(sources))
+    if sources.kind == "comparison":
+        said += _comparison(sources)
+    if sources.kind == "finetuning":
+        said.append(_finetuning(sources))
+    if sources.kind == "results":
+        said.append(_results(sources))
     if sources.dataset:
         said.append(_dataset(sources.manifest, sources) if sources.manifest else _unfinished(sources))
     return [sentence for sentence in said if sentence]
@@ -96,6 +105,35 @@ def _run(sources: Sources) -> str:
     last = rows[-1]
     loss = numbers.measured(last["validation_loss"], last.get("validation_stderr"))
     return f"{size}, {state}: validation loss {loss} after {numbers.count(last.get('tokens'))} tokens."
+
+
+def _comparison(sources: Sources) -> list[str]:
+    content = sources.extra("comparison.json")
+    if content is None:
+        return ["The study is not finished: there is no comparison yet."]
+    return list(content["summary"][:-1])
+
+
+def _finetuning(sources: Sources) -> str:
+    content = sources.extra("summary.json")
+    seeds = f"{len(sources.runs)} {'seed' if len(sources.runs) == 1 else 'seeds'}"
+    if content is None:
+        return f"{seeds} begun, not finished."
+    figure = next(each for each in content["figures"] if each["split"] == "validation")
+    chance = figure["chance"]
+    beside = "" if chance is None else f", where guessing gives {numbers.number(chance)}"
+    name = figure["metric"].replace("_", " ")
+    return (
+        f"{content['task'].partition('/')[2]}: {name} {numbers.measured(figure['median'], figure['stderr'])}"
+        f" on the validation split, the median of {seeds}{beside}."
+    )
+
+
+def _results(sources: Sources) -> str:
+    scores = [score for trained in sources.runs for score in scores_of(trained)]
+    tasks, models = {score.task for score in scores}, [trained.name for trained in sources.runs]
+    who = models[0] if len(models) == 1 else f"{len(models)} checkpoints"
+    return f"{who} on {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'}, {len(scores)} figures."
 
 
 def _unfinished(sources: Sources) -> str:

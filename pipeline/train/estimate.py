@@ -99,12 +99,14 @@ class Need:
         return max(moments, key=lambda memory: memory.total)
 
     def _with_staged(self, memory: Memory, held: Held) -> Memory:
-        """Add the copies a checkpoint is written from: weights, all on the first process, and state.
+        """Add the copies a checkpoint is written from at most: all weights, on the first process, and its
+        share of the moments.
 
         On a CPU they lie where training goes on, if it does; else gradients and activations are gone by then.
+        An engine that is read where it is has none until an update overtakes the writing.
         """
         whole = FP32 * parameters(self.model)
-        copies = whole + 3 * -(-whole // self.processes)
+        copies = whole + 2 * -(-whole // self.processes)
         if memory.moment == "making":
             return memory
         if self.device == "cuda":

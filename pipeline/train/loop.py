@@ -12,7 +12,6 @@ import torch
 
 from launch.environment import rank, world_size
 from model.transformer import GPT
-from model.weights import save_model
 from pipeline.config import identity_of, kind_name
 from pipeline.errors import FormatError, StageError, Stopped
 from pipeline.formats import checkpoint as checkpoints
@@ -21,17 +20,18 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.run import RunWriter
 from pipeline.log import Progress, progress
 from pipeline.train.batches import Batches
-from pipeline.train.checkpoints import Keeping, Saver
 from pipeline.train.init import load_weights
 from pipeline.train.journal import Journal
+from pipeline.train.objective import OBJECTIVES, NextTokens
 from pipeline.train.plan import Plan
 from pipeline.train.rollback import is_good, no_way_back, refuse_foreign, with_skipped
 from pipeline.train.sampler import Order, Windows
 from pipeline.train.samples import SampleWriter
 from pipeline.train.stage import Config
 from pipeline.train.validation import Validation
+from pipeline.trainer.checkpoints import Keeping, Saver
 from pipeline.trainer.collective import from_first, gathered, join, wait_for_all
-from pipeline.trainer.engine import Engine, NextToken
+from pipeline.trainer.engine import Engine
 from pipeline.trainer.hardware import choose_device, keep_freed_memory, peak
 from pipeline.trainer.meter import Meter
 from pipeline.trainer.pace import Pace
@@ -57,13 +57,15 @@ def train(
         watcher.meets(gathered)
     watcher.at("start-up")
     torch.manual_seed(config.seed)
-    model = GPT(config.model)
-    model.register_forward_pre_hook(watcher.beat)
+    task = OBJECTIVES[config.objective](config, manifest.load_tokenizer(config.data), manifest.eot_id)
+    body = GPT(config.model)
     if config.init and config.init.what == "weights" and plan.parent and plan.parent.checkpoint.is_dir():
-        load_weights(model, plan.parent)
-    engine = config.engine.build(model, config.optim, NextToken(), config.precision)
+        load_weights(body, plan.parent)
+    model = task.network(body)
+    model.register_forward_pre_hook(watcher.beat)
+    engine = config.engine.build(model, config.optim, task.objective(), config.precision)
     try:
-        Attempt(config, plan, manifest, engine, writer, watcher, begun).run(stop)
+        Attempt(config, plan, manifest, task, engine, writer, watcher, begun).run(stop)
     finally:
         engine.close()
 
@@ -76,6 +78,7 @@ class Attempt:
         config: Config,
         plan: Plan,
         manifest: Manifest,
+        task: NextTokens,
         engine: Engine,
         writer: RunWriter | None,
         watcher: Watcher,
@@ -84,24 +87,24 @@ class Attempt:
         self._config, self._plan, self._engine, self._writer = config, plan, engine, writer
         self._watcher, self._pace = watcher, Pace(config.watchdog, watcher)
         device = choose_device(config.engine.device)
-        tokenizer = manifest.load_tokenizer(config.data)
-        eot_id = manifest.eot_id if config.document_masking else None
         T = plan.sequence_tokens  # noqa: N806
         windows = Windows(config.data, manifest, "train", T)
         order = Order(windows.count, manifest.hash, T, config.seed)
         # On a CPU a thread that prepares batches costs a small model more than it gives.
         self._ahead = device.type == "cuda"
-        self._batches = Batches(windows, order, plan, rank(), eot_id, pinned=self._ahead)
+        self._batches = Batches(windows, order, plan, rank(), task.form(windows, 0), pinned=self._ahead)
+        held_out = Windows(config.data, manifest, config.validation.split, T)
         self._validation = Validation(
-            Windows(config.data, manifest, config.validation.split, T),
+            held_out,
             config.validation.tokens,
             plan.micro_batch_sequences,
             rank(),
             plan.world_size,
-            tokenizer.byte_lengths(),
-            eot_id,
+            task.byte_lengths(),
+            task.form(held_out, 1),
+            task.term,
         )
-        self._samples = SampleWriter(config.samples, tokenizer, T, config.seed)
+        self._samples = SampleWriter(config.samples, manifest.load_tokenizer(config.data), T, config.seed)
         kept = config.checkpoint
         keeping = Keeping(
             keep=kept.keep, keep_every_steps=kept.keep_every_steps, asynchronous=kept.asynchronous
@@ -113,7 +116,7 @@ class Attempt:
             engine,
             writer,
             keeping,
-            lambda folder, weights: save_model(folder, weights, config.model, tokenizer),
+            task.write,
             self._journal.track,
         )
         watcher.on_end(lambda message: self._journal.fail(StageError(message)))

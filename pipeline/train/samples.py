@@ -84,9 +84,9 @@ def _logits(engine: Engine, ids: torch.Tensor) -> torch.Tensor:
     """Return the logits (B, T, V) of ids (B, T)."""
     import torch
 
-    from pipeline.trainer.engine import NO_TARGET, Batch
+    from pipeline.trainer.engine import NO_TARGET, Tokens
 
-    return engine.predict(Batch(ids, torch.full_like(ids, NO_TARGET)))
+    return engine.predict(Tokens(ids, torch.full_like(ids, NO_TARGET)))
 
 
 def _generator(seed: int, step: int, number: int) -> torch.Generator:

@@ -41,6 +41,9 @@ from pipeline.trainer.watchdog import Watchdog, Watcher
 
 _log = logging.getLogger("loglinear.train")
 
+SPECIAL_IDS = 4
+"""What masked inputs need behind the tokenizer's ids: start, delimiter, extract, mask."""
+
 
 class Validation(Schema):
     """`every_steps` 0 validates at the end alone."""
@@ -80,6 +83,10 @@ class Config(Schema):
     sequence_tokens: int | None = identity(None, gt=0, description="tokens of a window; default model.n_ctx")
     document_masking: bool = identity(
         False, description="attention stays inside a document; windows run across them all the same"
+    )
+    objective: Literal["next_token", "masked"] = identity(
+        "next_token",
+        description="masked: BERT's two tasks, for model.causal: false and 4 more ids than the tokenizer's",
     )
     spikes: Spikes = identity(Spikes(), description="which steps are skipped, and when the run goes back")
     precision: str = identity(
@@ -241,8 +248,31 @@ def _problems(config: Config, sequence_tokens: int, manifest: Manifest | None) -
             f"schedule: warm-up and decay ({warmup_tokens:,} + {decay_tokens:,} tokens) are longer than"
             f" train_tokens ({config.train_tokens:,})"
         )
+    problems += _problems_of_objective(config, manifest)
     if manifest and manifest.vocab_size > config.model.vocab_size:
         problems.append(
             f"model.vocab_size: {config.model.vocab_size}, but {config.data} uses {manifest.vocab_size} ids"
         )
+    return problems
+
+
+def _problems_of_objective(config: Config, manifest: Manifest | None) -> list[str]:
+    masked, causal = config.objective == "masked", config.model.causal
+    if masked == causal:
+        sees = "sees only what is before it" if causal else "sees what it is to predict"
+        return [
+            f"objective: {config.objective}, but with model.causal: {str(causal).lower()} a position {sees}"
+        ]
+    if not masked:
+        return []
+    problems = []
+    if manifest and config.model.vocab_size != manifest.vocab_size + SPECIAL_IDS:
+        problems.append(
+            f"model.vocab_size: {config.model.vocab_size}, but masking takes the {manifest.vocab_size} ids of"
+            f" {config.data} and {SPECIAL_IDS} more: {manifest.vocab_size + SPECIAL_IDS}"
+        )
+    if config.samples.every_steps:
+        problems.append("samples: a network that fills in cannot write from left to right; leave them out")
+    if config.document_masking:
+        problems.append("document_masking: masked inputs are two pieces of text as they come; leave it out")
     return problems

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.train.batches import as_batch
+from pipeline.train.batches import Form
 from pipeline.train.sampler import Windows
 from pipeline.trainer.engine import Engine
 
@@ -27,8 +27,9 @@ class Validated:
 class Validation:
     """The first windows of a split, in order, spread over the processes: the same windows at any world size.
 
-    `byte_lengths` are the bytes of text of each id (V,); `eot_id` is as in `as_batch`. A pass of neighbouring
-    windows is one observation, so the standard error allows for the likeness of text that stands together.
+    `byte_lengths` are the bytes of text of each id (V,), None where not every token is predicted; `form`
+    makes a batch of windows, `term` is the loss that is told. A pass of neighbouring windows is one
+    observation, so the standard error allows for the likeness of text that stands together.
     """
 
     def __init__(
@@ -38,14 +39,15 @@ class Validation:
         rows: int,
         rank: int,
         world_size: int,
-        byte_lengths: list[int],
-        eot_id: int | None = None,
+        byte_lengths: list[int] | None,
+        form: Form,
+        term: str,
     ):
         wanted = windows.count if tokens is None else max(tokens // windows.sequence_tokens, 1)
         self._windows, self._count = windows, min(wanted, windows.count)
         self._rows, self._rank, self._world_size = rows, rank, world_size
-        self._eot_id = eot_id
-        self._byte_lengths: npt.NDArray[np.int64] = np.asarray(byte_lengths, dtype=np.int64)
+        self._form, self._term, self._has_bytes = form, term, byte_lengths is not None
+        self._byte_lengths: npt.NDArray[np.int64] = np.asarray(byte_lengths or [0], dtype=np.int64)
 
     def run(self, engine: Engine, interrupted: Callable[[], bool]) -> Validated | None:
         """Return the loss on the windows, or None if `interrupted` said so on the way; collective."""
@@ -54,10 +56,13 @@ class Validation:
         for start in range(0, self._count, wide):
             if interrupted():
                 return None
-            windows = self._windows.read(range(start, min(start + wide, self._count)))
-            text_bytes += int(self._byte_lengths[windows[:, 1:]].sum())
-            batch = as_batch(windows[self._rank :: self._world_size], self._rows, self._eot_id)
-            (loss,) = engine.loss(batch).values()
+            numbers = np.arange(start, min(start + wide, self._count))
+            windows = self._windows.read(numbers)
+            if self._has_bytes:
+                text_bytes += int(self._byte_lengths[windows[:, 1:]].sum())
+            mine = slice(self._rank, None, self._world_size)
+            batch = self._form(windows[mine], self._rows, numbers[mine])
+            loss = engine.loss(batch)[self._term]
             sums.append(loss.sum)
             counts.append(loss.count)
         mean, stderr = mean_of_ratios(sums, counts)

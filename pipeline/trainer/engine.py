@@ -8,7 +8,10 @@ behind it.
 from __future__ import annotations
 
 import math
+import os
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +21,27 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.trainer.optim import AdamW
+from pipeline.trainer.state import Snapshot, Writing
 
 Precision = Literal["fp32", "bf16"]
 NO_TARGET = -100
+LEAST_PRIORITY = 19
+WriteModel = Callable[[Snapshot], Writing]
+
+
+class Batch(Protocol):
+    """What one process forwards at once: of a form that its objective knows."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+
+    def pinned(self) -> Batch:
+        """Return the batch in memory that a GPU can copy from while it computes."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What one process forwards at once: `inputs` and `targets` (B, T), int64; -100 asks for no loss.
+class Tokens:
+    """A batch of text: `inputs` and `targets` (B, T), int64; -100 asks for no loss.
 
     `documents` (B, T), int64, number the document of each position: attention then stays inside a document.
     """
@@ -34,15 +50,24 @@ class Batch:
     targets: Tensor
     documents: Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> Tokens:
         """Return the batch on a device."""
         if device.type == "cpu":
             return self
         documents = self.documents
-        return Batch(
+        return Tokens(
             self.inputs.to(device, non_blocking=True),
             self.targets.to(device, non_blocking=True),
             documents if documents is None else documents.to(device, non_blocking=True),
+        )
+
+    def pinned(self) -> Tokens:
+        """Return the batch in pinned memory."""
+        documents = self.documents
+        return Tokens(
+            self.inputs.pin_memory(),
+            self.targets.pin_memory(),
+            documents if documents is None else documents.pin_memory(),
         )
 
 
@@ -73,17 +98,20 @@ Losses = Mapping[str, Loss]
 
 
 class Objective(Protocol):
-    """What a model is trained for: named terms, each a sum over targets; a batch alone tells how many."""
+    """What a model is trained for: named terms, each a sum over targets; a batch alone tells how many.
+
+    Each objective has a form of batches of its own.
+    """
 
     weights: Mapping[str, float]
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def counts(self, batch: Any) -> dict[str, int]:
         """Return each term's number of targets in a batch."""
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Return each term's loss, summed over its targets, in fp32."""
 
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the model's outputs for a batch."""
 
 
@@ -93,17 +121,17 @@ class NextToken:
     name = "next_token"
 
     def __init__(self) -> None:
-        self.weights = {self.name: 1.0}
+        self.weights: Mapping[str, float] = {self.name: 1.0}
 
-    def counts(self, batch: Batch) -> dict[str, int]:
+    def counts(self, batch: Tokens) -> dict[str, int]:
         """Return how many positions have a target."""
         return {self.name: int((batch.targets != NO_TARGET).sum())}
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, model: nn.Module, batch: Tokens) -> dict[str, Tensor]:
         """Return the summed cross-entropy in nats."""
         return {self.name: model(batch.inputs, batch.targets, batch.documents)}
 
-    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+    def predict(self, model: nn.Module, batch: Tokens) -> Tensor:
         """Return logits (B, T, V)."""
         logits: Tensor = model(batch.inputs, documents=batch.documents)
         return logits
@@ -131,13 +159,14 @@ class Engine(Protocol):
     def weights(self) -> dict[str, Tensor] | None:
         """Return copies of the full-precision weights on rank 0's CPU, None elsewhere.
 
-        They share no memory with the model, so a thread may write them while training goes on.
+        They share no memory with the model.
         """
 
-    def save_state(self, directory: Path) -> Pending:
-        """Copy the engine-neutral training state to the CPU and write it in a thread; training may go on.
+    def save_state(self, directory: Path, write_model: WriteModel | None = None) -> Pending:
+        """Write the engine-neutral training state, as it is now, in a thread; training may go on.
 
-        `wait()` on the result, on every rank, before anything is published.
+        So are the weights on rank 0, before it, if `write_model` is given. `wait()` on the result, on every
+        rank, before anything is published.
         """
 
     def load_state(self, directory: Path) -> None:
@@ -158,24 +187,57 @@ class EngineConfig(Protocol):
 
 
 class Pending:
-    """A write that goes on in a thread; `wait` ends it and raises what went wrong."""
+    """A write that goes on in a thread, block by block; `running` until it has ended or failed.
 
-    def __init__(self, write: Callable[[], Any]):
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(write,), name="save-state")
+    The thread has the least priority, so that it takes what training leaves of the CPU. On a busy machine
+    that may be little: who waits for it does the rest of the work himself.
+    """
+
+    def __init__(self, blocks: Writing):
+        self._blocks, self._turn, self._hurried = blocks, threading.Lock(), False
+        self._begun, self.seconds = time.perf_counter(), 0.0
+        self._sums: dict[Path, str] = {}
+        self.failure: BaseException | None = None
+        self.running = True
+        self._thread = threading.Thread(target=self._run, name="save-state")
         self._thread.start()
 
-    def wait(self) -> None:
-        """Return when everything is written."""
+    def wait(self) -> dict[Path, str]:
+        """Return the BLAKE3 of each file once all are written; raises what went wrong."""
+        self._hurried = True
+        while self.running:
+            self._step()
         self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
+        return self._sums
 
-    def _run(self, write: Callable[[], Any]) -> None:
-        try:
-            write()
-        except BaseException as failure:
-            self._failure = failure
+    def abandon(self) -> None:
+        """Leave the rest unwritten."""
+        self._hurried = True
+        self._thread.join()
+        self._blocks.close()
+        self.running = False
+
+    def _run(self) -> None:
+        if sys.platform == "linux":  # where threads have priorities of their own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)
+        while self.running and not self._hurried:
+            self._step()
+
+    def _step(self) -> None:
+        with self._turn:
+            if not self.running:
+                return
+            try:
+                next(self._blocks)
+            except BaseException as end:
+                if isinstance(end, StopIteration):
+                    self._sums = end.value
+                else:
+                    self.failure = end
+                self.seconds = time.perf_counter() - self._begun
+                self.running = False
 
 
 def weighted(sums: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, float]) -> Tensor:

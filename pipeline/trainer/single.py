@@ -27,6 +27,7 @@ from pipeline.trainer.engine import (
     Pending,
     Precision,
     StepStats,
+    WriteModel,
     counted,
     weighted,
 )
@@ -48,6 +49,7 @@ class Single:
         self._parameters = dict(model.named_parameters())
         self._tensors = self._parts()
         self._optimizer = FusedAdamW(self._tensors, optim)
+        self._snapshot = state.Snapshot()
 
     def train_step(self, micro_batches: Sequence[Batch], lr: float, limit: float = math.inf) -> StepStats:
         """Accumulate, clip, update."""
@@ -61,6 +63,7 @@ class Single:
         gradients = self._gradients()
         loss, norm = self._summed(torch.stack(losses).sum(), nn.utils.get_total_norm(gradients.values()))
         good = judged(loss, norm, limit)
+        self._snapshot.freeze()
         self._optimizer.step(lr, gradients, norm, good)
         for parameter in self._parameters.values():
             parameter.grad = None
@@ -98,24 +101,24 @@ class Single:
                 found |= state.staged({name: whole})
         return found if rank() == 0 else None
 
-    def save_state(self, directory: Path) -> Pending:
-        """Copy weights, moments and generators, each tensor to the process that writes it, one by one."""
-        owner = state.owners({name: p.numel() for name, p in self._parameters.items()}, world_size())
-        mine: dict[str, Tensor] = {}
+    def save_state(self, directory: Path, write_model: WriteModel | None = None) -> Pending:
+        """Give weights, moments and generators, tensor by tensor, to the process that writes them."""
+        sizes = {name: parameter.numel() for name, parameter in self._parameters.items()}
+        rng = state.rng_tensors(rank())
+        index = state.index_of(self._optimizer.steps, sizes, gathered(list(rng)))
+        self._snapshot.freeze()  # the last one may still be read
+        self._snapshot = state.Snapshot(rng)
         for kind, tensors in self._held().items():
             for name, tensor in tensors.items():
                 whole = self._whole(name, tensor)
-                if owner[name] == rank():
-                    mine |= state.staged({f"{kind}/{name}": whole})
-        rng = state.rng_tensors(rank())
-        names = gathered(list(rng))
-        if rank() == 0:
-            state.write_index(directory, self._optimizer.steps, owner, names)
-        return Pending(lambda: state.write_shard(directory, rank(), world_size(), {**mine, **rng}))
+                if state.is_wanted(index, f"{kind}/{name}", rank(), write_model is not None):
+                    self._snapshot.add(f"{kind}/{name}", whole, live=whole is tensor)
+        return Pending(state.write(directory, self._snapshot, index, rank(), write_model))
 
     @torch.no_grad()
     def load_state(self, directory: Path) -> None:
         """Take over weights, moments and generators; every process reads what it holds a part of."""
+        self._snapshot.freeze()
         found = state.State(directory)
         found.check_names(self._parameters)
         for kind, tensors in self._held().items():

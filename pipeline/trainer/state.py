@@ -11,17 +11,22 @@ size is the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from model.config import GPTConfig
+from model.tokenizer import Tokenizer
+from model.weights import METADATA, WEIGHTS, published, save_description
 from pipeline.errors import FormatError
-from pipeline.formats.checkpoint import write_summed
+from pipeline.formats.checkpoint import settle, write_summed
 from pipeline.formats.publish import read_json
 from pipeline.formats.typed import Below, typed
 from pipeline.trainer.optim import MOMENTS
@@ -30,12 +35,17 @@ FORMAT = 1
 INDEX = "index.json"
 WEIGHT = "weight"
 KINDS = (WEIGHT, *MOMENTS)
+PIECE_BYTES = 2**19
+"""What is copied at once: little enough for a core's own cache, where it is hashed too."""
+
+Writing = Generator[None, None, dict[Path, str]]
+"""Writes files, stopping after each block, and returns their sums."""
+
 _REMEDY = "go on from another checkpoint"
 
 # The names that the safetensors format has for types.
 _DTYPES = {
     torch.float32: "F32",
-    torch.bfloat16: "BF16",
     torch.float16: "F16",
     torch.float64: "F64",
     torch.int64: "I64",
@@ -74,32 +84,168 @@ def staged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return copies
 
 
-def write_shard(directory: Path, rank: int, world_size: int, tensors: Mapping[str, Tensor]) -> None:
-    """Write one process's part as safetensors; its sum, taken while writing, stays beside it."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_summed(directory / file_of(rank, world_size), _safetensors(tensors))
+class Snapshot:
+    """Tensors as they are now, for a thread to read while training goes on.
+
+    What is added as `live` stays where it is: only updates change weights and moments, and whoever is about
+    to make one calls `freeze` before, which copies what is still unread. Of the rest copies are kept.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor] | None = None):
+        self._tensors = dict(tensors or {})
+        self._live: set[str] = set()
+        self._reading = threading.Lock()
+
+    def add(self, name: str, tensor: Tensor, live: bool = False) -> None:
+        """Add a tensor; from a GPU always a copy of it."""
+        if live and not tensor.is_cuda:
+            self._live.add(name)
+            self._tensors[name] = tensor.detach()
+        else:
+            self._tensors |= staged({name: tensor})
+
+    def names(self, kind: str) -> list[str]:
+        """Return the parameters of which there is a tensor of a kind."""
+        return [name.removeprefix(f"{kind}/") for name in self._tensors if name.startswith(f"{kind}/")]
+
+    def freeze(self) -> None:
+        """Let nothing be live any longer."""
+        with self._reading:
+            self._tensors |= staged({name: self._tensors[name] for name in self._live & self._tensors.keys()})
+            self._live.clear()
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        with self._reading:
+            self._tensors = {name: self._tensors[name] for name in names}
+
+    def safetensors(
+        self,
+        parts: Mapping[str, tuple[str, bool]],
+        metadata: Mapping[str, str] | None = None,
+        forget: bool = False,
+    ) -> Iterator[bytes | memoryview]:
+        """Yield a file piece by piece: length of the header, header, then each tensor's bytes.
+
+        `parts` are the tensors by their names in the file, each either as it is or turned. With `forget`
+        those read are let go.
+        """
+        # Wide types first, so that every tensor is aligned to its own width.
+        names = sorted(parts, key=lambda name: (-self._tensors[parts[name][0]].element_size(), name))
+        header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+        end = 0
+        for name in names:
+            tensor = self._view(*parts[name])
+            begin, end = end, end + tensor.nbytes
+            found = {
+                "dtype": _DTYPES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [begin, end],
+            }
+            header[name] = found
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        yield len(text).to_bytes(8, "little") + text
+        for name in names:
+            yield from self._pieces(*parts[name])
+            if forget:
+                with self._reading:
+                    del self._tensors[parts[name][0]]
+
+    def _pieces(self, name: str, turned: bool) -> Iterator[memoryview]:
+        """Yield a tensor's bytes, of a live one copies; a turned one is copied at once, which is faster."""
+        if turned:
+            with self._reading:
+                copied = _bytes(self._view(name, turned).clone(memory_format=torch.contiguous_format))
+            yield copied.data
+            return
+        for begin in range(0, self._tensors[name].nbytes, PIECE_BYTES):
+            with self._reading:
+                piece = _bytes(self._tensors[name])[begin : begin + PIECE_BYTES]
+                if name in self._live:
+                    piece = piece.copy()
+            yield piece.data
+
+    def _view(self, name: str, turned: bool) -> Tensor:
+        tensor = self._tensors[name]
+        return tensor.t() if turned else tensor
 
 
-def write_index(
-    directory: Path, optimizer_steps: int, owner: Mapping[str, int], rng: list[list[str]]
-) -> None:
-    """Write where each tensor lies; `rng` names the generators of each process."""
+def _bytes(tensor: Tensor) -> np.ndarray:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def write(
+    directory: Path,
+    snapshot: Snapshot,
+    index: Index,
+    rank: int,
+    write_model: Callable[[Snapshot], Writing] | None,
+) -> Writing:
+    """Write one process's part of a state; the first one writes the model before it, if asked to."""
+    sums: dict[Path, str] = {}
+    file = file_of(rank, index.world_size)
+    mine = [name for name, holder in index.tensors.items() if holder == file]
     directory.mkdir(parents=True, exist_ok=True)
-    world_size = len(rng)
-    files = {
-        f"{kind}/{name}": file_of(rank, world_size) for name, rank in sorted(owner.items()) for kind in KINDS
-    }
-    files |= {name: file_of(rank, world_size) for rank, names in enumerate(rng) for name in names}
-    index = {"format": FORMAT, "optimizer_steps": optimizer_steps, "world_size": world_size, "tensors": files}
-    (directory / INDEX).write_text(json.dumps(index, indent=1))
+    if rank == 0:
+        if write_model:
+            sums |= yield from write_model(snapshot)
+        (directory / INDEX).write_text(json.dumps(asdict(index), indent=1))
+        sums[directory / INDEX] = settle(directory / INDEX)
+    snapshot.keep(mine)
+    sums[directory / file] = yield from write_shard(directory / file, snapshot, mine)
+    return sums
+
+
+def write_shard(path: Path, snapshot: Snapshot, names: Iterable[str]) -> Generator[None, None, str]:
+    """Write tensors as safetensors, and return the file's sum."""
+    parts = {name: (name, False) for name in names}
+    return (yield from write_summed(path, snapshot.safetensors(parts, forget=True)))
+
+
+def write_model(
+    directory: Path, snapshot: Snapshot, config: GPTConfig, tokenizer: Tokenizer | None, prefix: str = ""
+) -> Writing:
+    """Write the weights of a snapshot, those of a network within another by their names' `prefix`, as the
+    folder that `model.weights.save_model` writes.
+    """
+    save_description(directory, config, tokenizer)
+    sums = {path: settle(path) for path in sorted(directory.rglob("*")) if path.is_file()}
+    parts = {}
+    for parameter in snapshot.names(WEIGHT):
+        if parameter.startswith(prefix):
+            name, turned = published(parameter.removeprefix(prefix), config.architecture)
+            parts[name] = (f"{WEIGHT}/{parameter}", turned)
+    pieces = snapshot.safetensors(parts, METADATA)
+    sums[directory / WEIGHTS] = yield from write_summed(directory / WEIGHTS, pieces)
+    return sums
 
 
 @dataclass(frozen=True)
-class _Index:
+class Index:
+    """What a state holds: optimizer steps, and in which file each tensor is."""
+
     format: int
     optimizer_steps: int
     world_size: int
     tensors: dict[str, Below]
+
+
+def index_of(optimizer_steps: int, sizes: Mapping[str, int], rng: list[list[str]]) -> Index:
+    """Return the index of parameters of such sizes; `rng` names the generators of each process."""
+    owner = owners(sizes, len(rng))
+    files = {
+        f"{kind}/{name}": file_of(rank, len(rng)) for name, rank in sorted(owner.items()) for kind in KINDS
+    }
+    files |= {name: file_of(rank, len(rng)) for rank, names in enumerate(rng) for name in names}
+    return Index(FORMAT, optimizer_steps, len(rng), files)
+
+
+def is_wanted(index: Index, name: str, rank: int, model: bool) -> bool:
+    """Tell whether a process writes a tensor; if the model is written, the first one has all weights."""
+    return index.tensors[name] == file_of(rank, index.world_size) or (
+        model and rank == 0 and name.startswith(f"{WEIGHT}/")
+    )
 
 
 class State:
@@ -111,7 +257,7 @@ class State:
         found = values.get("format") if isinstance(values, dict) else None
         if found != FORMAT:
             raise FormatError(f"{directory / INDEX}: format {found!r}, this version reads {FORMAT}")
-        index = typed(_Index, values, directory / INDEX, _REMEDY)
+        index = typed(Index, values, directory / INDEX, _REMEDY)
         self.optimizer_steps, self.world_size = index.optimizer_steps, index.world_size
         self._files: dict[str, str] = index.tensors
         self._open: dict[str, Any] = {}
@@ -164,24 +310,3 @@ def rng_tensors(rank: int) -> dict[str, Tensor]:
 
 def _rng_name(rank: int, device: str) -> str:
     return f"rng/{rank}/{device}"
-
-
-def _safetensors(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """Yield a safetensors file piece by piece: length of the header, header, then each tensor's bytes."""
-    header, end = {}, 0
-    # Wide types first, so that every tensor is aligned to its own width.
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    for name in names:
-        tensor = tensors[name]
-        begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": _DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    for name in names:
-        flat = tensors[name].detach().contiguous().reshape(-1)
-        yield flat.view(torch.uint8).numpy().data

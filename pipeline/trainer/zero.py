@@ -31,6 +31,7 @@ from pipeline.trainer.engine import (
     Pending,
     Precision,
     StepStats,
+    WriteModel,
     counted,
     weighted,
 )
@@ -93,21 +94,20 @@ class Zero:
                 copies |= state.staged({name: full})
         return copies if rank() == 0 else None
 
-    def save_state(self, directory: Path) -> Pending:
+    def save_state(self, directory: Path, write_model: WriteModel | None = None) -> Pending:
         """Gather tensor by tensor, keep copies of what this rank writes, and write them in a thread."""
         steps = self._stage.steps()
         self._stage.set_steps(steps)
-        owner = state.owners({name: shape(p).numel() for name, p in self._parameters.items()}, world_size())
-        mine = state.rng_tensors(rank())
-        names = gathered(list(mine))
+        rng = state.rng_tensors(rank())
+        sizes = {name: shape(parameter).numel() for name, parameter in self._parameters.items()}
+        index = state.index_of(steps, sizes, gathered(list(rng)))
+        snapshot = state.Snapshot(rng)
         for name, parameter in self._parameters.items():
             for kind in state.KINDS:
                 full = self._stage.full(parameter, kind)
-                if owner[name] == rank():
-                    mine |= state.staged({f"{kind}/{name}": full})
-        if rank() == 0:
-            state.write_index(directory, steps, owner, names)
-        return Pending(lambda: state.write_shard(directory, rank(), world_size(), mine))
+                if state.is_wanted(index, f"{kind}/{name}", rank(), write_model is not None):
+                    snapshot.add(f"{kind}/{name}", full)
+        return Pending(state.write(directory, snapshot, index, rank(), write_model))
 
     @torch.no_grad()
     def load_state(self, directory: Path) -> None:

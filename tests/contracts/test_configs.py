@@ -12,7 +12,7 @@ from pipeline.config import Kind, Plain, Schema, execution, load, validated
 from pipeline.data.execute import ExecuteConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-STAGES = ("data", "train", "evaluate", "study")
+STAGES = ("data", "train", "evaluate", "finetune", "study")
 
 
 class Model(Schema):

@@ -15,9 +15,11 @@ WITH_TORCH = (
     "model.generate",
     "model.weights",
     "model.lstm",
+    "model.finetuned",
     "pipeline.trainer",
     "pipeline.train",
     "pipeline.evaluate",
+    "pipeline.finetune",
 )
 
 

@@ -88,4 +88,4 @@ def test_the_map_is_the_tree() -> None:
 def test_every_verb_has_an_example_that_parses() -> None:
     for command in app.registered_commands:
         assert command.epilog and command.epilog.startswith("Example: loglinear "), command.callback
-        assert (command.callback.__doc__ or "").strip() if command.callback else False
+        assert (command.help or command.callback.__doc__ or "").strip() if command.callback else False

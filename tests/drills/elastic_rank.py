@@ -20,7 +20,7 @@ from pipeline.config import load
 from pipeline.errors import Stopped
 from pipeline.train import loop, stage
 from pipeline.trainer.collective import wait_for_all
-from pipeline.trainer.engine import NO_TARGET, Batch, Engine
+from pipeline.trainer.engine import NO_TARGET, Engine, Tokens
 from pipeline.trainer.steps import steps
 
 
@@ -28,10 +28,10 @@ def watched(folder: Path, end: str, last: int) -> Callable[..., Iterator]:
     """Return the loop's own steps, which note what they take and end in the way that was asked for."""
     file = folder / f"windows-{rank()}.jsonl"
 
-    def watching(engine: Engine, batches: Callable[[int], Sequence[Batch]], *rest, **settings) -> Iterator:
+    def watching(engine: Engine, batches: Callable[[int], Sequence[Tokens]], *rest, **settings) -> Iterator:
         taken: dict[int, list] = {}
 
-        def noting(index: int) -> Sequence[Batch]:
+        def noting(index: int) -> Sequence[Tokens]:
             found = batches(index)
             taken[index + 1] = [row for batch in found for row in rows_with_targets(batch)]
             return found
@@ -47,7 +47,7 @@ def watched(folder: Path, end: str, last: int) -> Callable[..., Iterator]:
     return watching
 
 
-def rows_with_targets(batch: Batch) -> list[list[int]]:
+def rows_with_targets(batch: Tokens) -> list[list[int]]:
     wanted = (batch.targets != NO_TARGET).any(dim=1)
     found: list[list[int]] = batch.inputs[wanted].tolist()
     return found

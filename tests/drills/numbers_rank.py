@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from launch.environment import rank
 from pipeline.config import validate
-from pipeline.train import loop, stage
-from pipeline.trainer.engine import Batch, NextToken
+from pipeline.train import loop, objective, stage
+from pipeline.trainer.engine import NextToken, Tokens
 from pipeline.trainer.steps import steps
 
 FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -34,7 +34,7 @@ def faulty(fault: str, windows: list[tuple[int, ...]]) -> type[NextToken]:
     """Return the next-token objective with a fault where a batch holds one of the windows."""
 
     class Faulty(NextToken):
-        def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        def sums(self, model: nn.Module, batch: Tokens) -> dict[str, Tensor]:
             (loss,) = super().sums(model, batch).values()
             held = {tuple(row) for row in batch.inputs.tolist()}
             hit = torch.is_grad_enabled() and held & set(windows)
@@ -53,7 +53,8 @@ def decided(values: dict, fault: str, windows: list[list[int]]) -> list[list]:
             told.append([step.number, stats.applied, stats.loss.hex(), stats.grad_norm.hex()])
             yield step
 
-    loop.NextToken, loop.steps = faulty(fault, [tuple(window) for window in windows]), telling
+    objective.NextToken = faulty(fault, [tuple(window) for window in windows])
+    loop.steps = telling
     config = validate(stage.Config, values, "a drill")
     stage.run(config, stage.plan(config))
     return told

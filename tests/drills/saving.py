@@ -17,22 +17,21 @@ from typing import Any
 
 import torch
 
-from model.weights import save_model
 from pipeline.errors import LoglinearError
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.run import RunWriter, writing
-from pipeline.train import checkpoints
-from pipeline.train.checkpoints import Keeping, Saver
+from pipeline.trainer.checkpoints import Keeping, Saver
 from pipeline.trainer.engine import Pending
 from pipeline.trainer.engines import ddp, single
+from pipeline.trainer.state import write_model
 from tests.pipeline.trainer import tiny
 
 FIRST, LAST = 2, 3  # the steps saved here; the step before them was saved by an earlier process
 REFUSED = 3  # the exit code of a process that told of a fault
 PATIENCE_SECONDS = 90.0
 PUBLISHING = "publishing"
-# The threads that write: the weights with the sums of all files, and the training state.
-WRITERS: dict[str, Any] = {"weights": checkpoints._Write, "state": Pending}
+# The thread that writes weights and training state.
+WRITERS: dict[str, Any] = {"writing": Pending}
 # What the drill and the process tell each other without a system call.
 READY, TRACED, THREAD, TOLD = range(4)
 Words = Any  # an array of integers in shared memory
@@ -85,12 +84,13 @@ def _steps(engine: Any, writer: RunWriter | None, words: Words) -> None:
     keeping = Keeping(keep=1, keep_every_steps=None, asynchronous=True)
     track = writer.append if writer else lambda _: None
     saver = Saver(
-        engine, writer, keeping, lambda folder, weights: save_model(folder, weights, tiny.SHAPE, None), track
+        engine, writer, keeping, lambda folder, found: write_model(folder, found, tiny.SHAPE, None), track
     )
     for step in range(FIRST, LAST + 1):
         track({"step": step, "loss": float(step)})
         saver.save(meta_of(step, writer.epoch if writer else 0))
-        saver.finish()
+        while saver.busy:  # `finish` would not leave the work to the thread
+            saver.poll()
         words[TOLD] = step
 
 

@@ -18,9 +18,9 @@ import yaml
 
 from pipeline.config import validate
 from pipeline.errors import ConfigError, FormatError
-from pipeline.evaluate.subject import locate
 from pipeline.formats.checkpoint import META, Meta
 from pipeline.formats.run import Run
+from pipeline.formats.subject import locate
 from pipeline.train import stage
 from pipeline.train.stage import Config
 from tests.drills.conftest import Drill

@@ -158,7 +158,7 @@ def test_a_save_broken_off_at_any_call_costs_nothing_saved_before(
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
-    ("part", "rank"), [(PUBLISHING, 0), ("weights", 0), ("weights", 1), ("state", 0), ("state", 1)]
+    ("part", "rank"), [(PUBLISHING, 0), *((part, rank) for part in WRITERS for rank in (0, 1))]
 )
 def test_a_rank_of_two_that_is_broken_off_at_any_call_costs_nothing_saved_before(
     drill: Drill, fault: str, part: str, rank: int, server, before, tmp_path

@@ -48,7 +48,7 @@ class Training:
 
     def start(self) -> subprocess.Popen[str]:
         """Start the command and return once a checkpoint of this start is published."""
-        before = len(self.run.checkpoints())
+        before = self.run.checkpoints()[-1:]
         command = self.command = subprocess.Popen(
             [sys.executable, "-m", "pipeline", "train", str(self._config), "--on", str(self._on)],
             cwd=ROOT,
@@ -61,7 +61,7 @@ class Training:
 
         def is_there() -> bool:
             assert command.poll() is None, command.communicate()[0]
-            return len(self.run.checkpoints()) > before
+            return self.run.checkpoints()[-1:] != before
 
         wait_until(is_there, START_SECONDS, "a checkpoint")
         return command
@@ -103,7 +103,7 @@ class Training:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         if self.command is not None:
-            self.command.communicate()
+            self.command.wait()
 
 
 def free_port() -> int:

@@ -112,7 +112,7 @@ MOMENTS = {
     "start-up": "pipeline.train.stage:_start",
     "the meeting of the ranks": "pipeline.train.loop:join",
     "the loading of a checkpoint": "pipeline.train.loop:Attempt._go_to",
-    "validation": "pipeline.train.validation:as_batch",
+    "validation": "pipeline.train.validation:Validation.run",
     "saving": "pipeline.trainer.state:write_shard",
 }
 
@@ -170,7 +170,7 @@ def test_a_second_signal_while_a_checkpoint_is_saved_ends_at_once_and_harms_noth
     drill.promise("R10", "a second signal while a checkpoint is being saved, single on 1")
     for trial in drill.trials(few=1, full=5):
         job = Job(tmp_path / str(trial), many_small_steps(dataset), "single", 1)
-        slow = plant(tmp_path / "fault", "pipeline.train.loop:save_model", "time.sleep(8)", call=2)
+        slow = plant(tmp_path / "fault", "pipeline.train.objective:write_model", "time.sleep(8)", call=2)
         monkeypatch.setenv("PYTHONPATH", slow)
         command = job.start()
         assert wait_for(command, job.run.checkpoints), ended(command)

@@ -64,7 +64,7 @@ def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
 
 
 def test_the_contract_of_verbs_is_kept() -> None:
-    due = "quickstart data train evaluate study fit plan sample export report show status stop ls doctor"
+    due = "quickstart data train evaluate finetune study fit plan sample export report show status stop ls doctor"
 
     assert sorted(VERBS) == sorted(due.split())
 

@@ -99,3 +99,28 @@ def test_all_faulty_overrides_are_told_at_once(tmp_path: Path) -> None:
     assert "'no_equals': expected key=value" in said
     assert "b: " in said
     assert "'c..d=1'" in said
+
+
+def test_a_bare_name_picks_the_mapping_of_its_kind_from_the_list_below(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "paper.yaml",
+        "tasks:\n- kind: lambada\n  stride: 3\n- kind: ptb\n  text: original\n- text8\n",
+    )
+
+    composed = compose(path, ["tasks=[ptb, text8, {kind: lambada, limit: 2}, winograd]"])
+
+    assert composed.value["tasks"] == [
+        {"kind": "ptb", "text": "original"},
+        "text8",
+        {"kind": "lambada", "limit": 2},
+        "winograd",
+    ]
+    assert composed.place(("tasks", 0, "text")) == f"{path}:5"
+    assert composed.place(("tasks", 3)) == "command line"
+
+
+def test_a_list_of_values_is_replaced_whole(tmp_path: Path) -> None:
+    path = write(tmp_path, "own.yaml", "betas: [0.9, 0.95]\nnames: [a, {b: 1}]\n")
+
+    assert compose(path, ["betas=[0.8]", "names=[b]"]).value == {"betas": [0.8], "names": ["b"]}

@@ -59,8 +59,8 @@ def test_faults_of_a_hostfile_are_told_with_their_lines(tmp_path: Path) -> None:
 def test_a_stage_of_one_process_is_not_started_several_times(tmp_path: Path) -> None:
     file = launcher(tmp_path, "kind: torchrun\nprocesses: 2\n")
 
-    with pytest.raises(ConfigError, match="starts 2 processes, and evaluate is one; use kind: local"):
-        elsewhere.send("evaluate", Config(out=tmp_path), {}, file, dry_run=True)
+    with pytest.raises(ConfigError, match="starts 2 processes, and data is one; use kind: local"):
+        elsewhere.send("data", Config(out=tmp_path), {}, file, dry_run=True)
 
 
 def test_each_of_several_nodes_writes_files_of_its_own(

@@ -12,9 +12,11 @@ from pipeline.metrics import (
     Estimate,
     accuracy,
     bits_per_byte,
+    bootstrap,
     clustered_mean,
     clustered_ratio,
     mean,
+    median,
     perplexity,
     ratio,
 )
@@ -86,3 +88,32 @@ def test_nothing_to_estimate_from_is_an_error(call):
 def test_clusters_must_name_every_example():
     with pytest.raises(ValueError):
         clustered_ratio([1.0, 2.0], [1, 1], ["only one"])
+
+
+def test_the_error_of_a_median_is_the_spread_of_repeated_draws():
+    draw = random.Random(0)
+    found = [median([draw.gauss(3, 1) for _ in range(100)]) for _ in range(400)]
+
+    spread = statistics.stdev(estimate.value for estimate in found)
+
+    assert statistics.fmean(estimate.stderr for estimate in found) == pytest.approx(spread, rel=0.15)
+    assert spread == pytest.approx(math.sqrt(math.pi / 2) / 10, rel=0.1)  # of a normal distribution
+
+
+def test_a_median_of_too_few_has_no_error():
+    assert median([3.0, 1.0]) == Estimate(2.0, None, 2)
+    assert median([5.0]) == Estimate(5.0, None, 1)
+
+
+def test_the_error_of_a_figure_of_sums_is_that_of_the_formula_where_there_is_one():
+    draw = random.Random(1)
+    pairs = [(draw.gauss(3, 1), draw.uniform(1, 2)) for _ in range(300)]
+
+    found = bootstrap(pairs, lambda sums: sums[0] / sums[1])
+
+    expected = ratio(*zip(*pairs, strict=True))
+    assert found.value == pytest.approx(expected.value) and found.num_examples == 300
+    assert found.stderr == pytest.approx(expected.stderr, rel=0.1)
+    assert found == bootstrap(pairs, lambda sums: sums[0] / sums[1])
+    assert found != bootstrap(pairs, lambda sums: sums[0] / sums[1], seed=1)
+    assert bootstrap(pairs[:1], lambda sums: sums[0]) == Estimate(pairs[0][0], None, 1)

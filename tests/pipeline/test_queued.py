@@ -61,7 +61,7 @@ def test_a_job_that_is_in_the_queue_already_is_refused_with_its_id_and_left_as_i
 
 
 def test_a_stage_of_one_process_asks_for_one(tmp_path: Path, on: Path) -> None:
-    script = elsewhere.send("evaluate", Config(out=tmp_path / "x"), {}, on, dry_run=True)
+    script = elsewhere.send("data", Config(out=tmp_path / "x"), {}, on, dry_run=True)
 
     assert "#SBATCH --cpus-per-task=1\n" in script
     assert "srun" not in script

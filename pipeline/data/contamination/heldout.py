@@ -15,8 +15,8 @@ from pydantic import model_validator
 from pipeline.config import Schema, identity
 from pipeline.data.compressed import kind_of, unpacked
 from pipeline.data.ngrams import Ngrams, members
-from pipeline.data.words import Hashes, ngram_hashes, normal_words, word_hashes
 from pipeline.errors import FormatError
+from pipeline.formats.hashes import Hashes, ngram_hashes, normal_words, word_hashes
 from pipeline.formats.publish import publishing, read_json, write_json
 
 MOST_SETS = 64  # one bit each

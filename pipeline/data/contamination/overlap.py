@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.contamination.bloom import Bloom
 from pipeline.data.contamination.heldout import HeldOut, texts_of
+from pipeline.formats.bloom import Bloom
 from pipeline.formats.publish import publishing
 
 

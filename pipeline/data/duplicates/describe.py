@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.data.duplicates.arrays import Array, between, write_array
 from pipeline.data.duplicates.minhash import Bands, bucket_keys
-from pipeline.data.words import Hashes, mixed, ngram_hashes, normal_digest, normal_words, word_hashes
+from pipeline.formats.hashes import Hashes, mixed, ngram_hashes, normal_digest, normal_words, word_hashes
 from pipeline.formats.publish import publishing
 
 PART_DOCUMENTS = 1 << 14

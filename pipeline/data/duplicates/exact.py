@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.data.duplicates.arrays import Array
 from pipeline.data.duplicates.describe import Described, List
 from pipeline.data.duplicates.order import Decisions, Order
-from pipeline.data.words import Hashes
+from pipeline.formats.hashes import Hashes
 from pipeline.formats.publish import publishing
 
 

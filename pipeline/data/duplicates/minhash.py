@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.config import Schema, identity
-from pipeline.data.words import Hashes, mixed
+from pipeline.formats.hashes import Hashes, mixed
 
 BLOCK = 1 << 16  # shingles hashed at a time: enough to forget numpy's overhead, few enough for the cache
 

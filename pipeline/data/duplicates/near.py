@@ -25,7 +25,7 @@ from pipeline.data.duplicates.describe import Described
 from pipeline.data.duplicates.minhash import Bands
 from pipeline.data.duplicates.order import Decisions, Order
 from pipeline.data.phase import PhaseRun
-from pipeline.data.words import Hashes
+from pipeline.formats.hashes import Hashes
 from pipeline.formats.publish import publishing
 
 LEADERS = 8  # members of a bucket that all its others are compared with

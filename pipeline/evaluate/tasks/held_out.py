@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.config import Schema, identity
 from pipeline.errors import ConfigError
+from pipeline.evaluate.language import windows
 from pipeline.evaluate.task import Example, LogLikelihood, Metric, Reply, Setting
 from pipeline.metrics import bits_per_byte, perplexity, ratio
 
@@ -62,13 +63,7 @@ class HeldOut:
         ids, _ = example.content
         eot_id, n_ctx = self._setting.tokenizer.eot_id, self._setting.n_ctx
         stream = (eot_id, *ids, eot_id)
-        windows = []
-        for start in range(1, len(stream), self._stride):
-            end = min(start + self._stride, len(stream))
-            windows.append(
-                LogLikelihood(context=stream[max(end - 1 - n_ctx, 0) : start], target=stream[start:end])
-            )
-        return windows
+        return list(windows(stream, 1, len(stream), self._stride, n_ctx))
 
     def score(self, example: Example, replies: Sequence[Reply]) -> dict[str, Any]:
         """Return a document's nats, tokens and bytes."""

@@ -7,13 +7,13 @@ import pytest
 
 from pipeline.config import dump, load
 from pipeline.data import decontaminate, spill
-from pipeline.data.contamination.bloom import Bloom
 from pipeline.data.contamination.heldout import HeldOut, texts_of
 from pipeline.data.contamination.overlap import told
 from pipeline.data.decontaminate import DecontaminateConfig
 from pipeline.data.documents import document_files, read_documents
-from pipeline.data.words import ngram_hashes, normal_words, word_hashes
 from pipeline.errors import ConfigError, FormatError, StageError
+from pipeline.formats.bloom import Bloom
+from pipeline.formats.hashes import ngram_hashes, normal_words, word_hashes
 from tests.pipeline.data.conftest import document, write_files
 
 SECRET = "the seven grey herons of the lower lake sleep standing on one leg until dawn"

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import spill
-from pipeline.data.spill import by_part, distinct, edges, parts_of, spilling
+from pipeline.data.spill import distinct, parts_of, spilling
 
 HASHES = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1])
 
@@ -26,17 +26,6 @@ def test_the_parts_together_are_the_distinct_hashes_in_order(
     read = [int(each) for part in range(parts) for each in distinct(folder, part, parts)]
 
     assert read == sorted({each for hashes in tasks for each in hashes})
-
-
-@given(hashes=st.lists(HASHES, max_size=30), parts=st.integers(1, 7))
-def test_every_hash_lies_in_the_part_whose_edges_are_around_it(hashes: list[int], parts: int):
-    array = np.array(hashes, dtype=np.uint64)
-
-    found = {int(place): part for part, places in by_part(array, parts) for place in places}
-
-    bounds = [*map(int, edges(parts)[:-1]), 2**64]
-    assert all(bounds[part] <= hashes[place] < bounds[part + 1] for place, part in found.items())
-    assert sorted(found) == list(range(len(hashes)))
 
 
 def test_runs_go_to_disk_as_they_fill_and_a_repeated_task_writes_the_same(

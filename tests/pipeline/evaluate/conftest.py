@@ -67,11 +67,11 @@ def run(tmp_path, dataset, network) -> Path:
     return tmp_path / "run"
 
 
-def add_checkpoint(run: Path, step: int, network: GPT, dataset: Path) -> Path:
+def add_checkpoint(run: Path, step: int, network: GPT, dataset: Path, complete: bool = False) -> Path:
     meta = checkpoints.Meta(
         step=step,
         tokens=step * 64,
-        complete=False,
+        complete=complete,
         engine="single",
         world_size=1,
         epoch=1,

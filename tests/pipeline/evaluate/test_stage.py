@@ -13,7 +13,7 @@ from model.weights import save_model
 from pipeline.config import dump, validate
 from pipeline.errors import ConfigError, FormatError, StageError
 from pipeline.evaluate import stage
-from pipeline.evaluate.scorer import Scorer
+from pipeline.evaluate.parallel import Team
 from pipeline.evaluate.stage import Config
 from pipeline.evaluate.suite import Suite
 from pipeline.evaluate.task import Setting
@@ -87,7 +87,7 @@ class StoppedError(Exception):
 
 def test_a_killed_suite_goes_on_and_ends_where_it_would_have(run, dataset, tmp_path, monkeypatch):
     evaluate(config(run, dataset, out=str(tmp_path / "whole"), batch_tokens=64))
-    answer, answered = Scorer.answer, []
+    answer, answered = Team.answer, []
 
     def dies_on_the_third(self, requests):
         answered.append(len(requests))
@@ -95,12 +95,12 @@ def test_a_killed_suite_goes_on_and_ends_where_it_would_have(run, dataset, tmp_p
             raise StoppedError
         return answer(self, requests)
 
-    monkeypatch.setattr(Scorer, "answer", dies_on_the_third)
+    monkeypatch.setattr(Team, "answer", dies_on_the_third)
     with pytest.raises(StoppedError):
         evaluate(config(run, dataset, out=str(tmp_path / "halved"), batch_tokens=64))
     assert not (tmp_path / "halved" / "all.json").exists()
     monkeypatch.setattr(
-        Scorer, "answer", lambda self, requests: answered.append(len(requests)) or answer(self, requests)
+        Team, "answer", lambda self, requests: answered.append(len(requests)) or answer(self, requests)
     )
     evaluate(config(run, dataset, out=str(tmp_path / "halved"), batch_tokens=64))
 
@@ -133,9 +133,148 @@ def test_figures_do_not_depend_on_the_batch(run, dataset, tmp_path, batch_tokens
     )
 
 
+SENTENCE = " mr. <unk> of N companies said it will n't be sold \n"
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """A folder of evaluation sets in which there is one so far."""
+    (tmp_path / "sets" / "ptb").mkdir(parents=True)
+    (tmp_path / "sets" / "ptb" / "ptb.test.txt").write_text(SENTENCE * 4)
+    return tmp_path / "sets"
+
+
+def counting(monkeypatch):
+    """Count the requests that are answered from now on."""
+    answer, answered = Team.answer, []
+
+    def counted(self, requests):
+        answered.append(len(requests))
+        return answer(self, requests)
+
+    monkeypatch.setattr(Team, "answer", counted)
+    return answered
+
+
+def test_a_missing_set_is_named_and_the_rest_runs_and_it_joins_once_it_is_there(
+    run, dataset, sets, monkeypatch, caplog
+):
+    asked = config(run, dataset, data=str(sets), corpus=str(dataset), tasks=["ptb", "text8", "last_word"])
+    path = run / "results" / "step-00000005" / "all.json"
+
+    told = stage.run(asked, stage.plan(asked))
+
+    assert "text8: not below" in caplog.text and "get it from http" in caplog.text
+    assert f"not done: text8: text8: not below {sets}" in told
+    assert {task for task, _ in figures(path)} == {"ptb", "last_word"}
+    assert list(Results.read(path).origin["missing"]) == ["text8"]
+
+    before, records = figures(path), (path.parent / "ptb.jsonl.zst").stat().st_mtime_ns
+    (sets / "text8").mkdir()
+    (sets / "text8" / "text8.test").write_text("the words of a text in letters and blanks alone " * 9)
+    answered = counting(monkeypatch)
+    told = stage.run(asked, stage.plan(asked))
+
+    after = figures(path)
+    assert "not done" not in told and Results.read(path).origin["missing"] == {}
+    assert {key: after[key] for key in before} == before and ("text8", "bits_per_character") in after
+    assert (path.parent / "ptb.jsonl.zst").stat().st_mtime_ns == records
+    assert len(read_records(path.parent / "text8.jsonl.zst")) >= sum(answered) > 0
+
+
+def test_without_any_set_nothing_is_done(run, tmp_path):
+    asked = config(run, tmp_path, tasks=["ptb", "winograd", "held_out"])
+
+    with pytest.raises(ConfigError, match=r"every set is missing\n.*ptb: .*\n.*winograd: .*\n.*no dataset"):
+        stage.run(asked, stage.plan(asked))
+    assert not (run / "results").exists()
+
+
+def test_a_task_that_joins_leaves_the_others_alone(run, dataset, monkeypatch):
+    evaluate(config(run, dataset, tasks=["held_out"]))
+    path = run / "results" / "step-00000005" / "all.json"
+    before = figures(path)
+    answered = counting(monkeypatch)
+
+    evaluate(config(run, dataset, tasks=["last_word", "held_out"]))
+    evaluate(config(run, dataset, tasks=["last_word"]))
+
+    after = figures(path)
+    assert {key: after[key] for key in before} == before
+    assert sum(answered) == len(read_records(path.parent / "last_word.jsonl.zst"))
+
+
+def test_a_task_with_other_options_is_refused_with_the_difference(run, dataset):
+    evaluate(config(run, dataset, tasks=["held_out"]))
+
+    with pytest.raises(ConfigError, match=r"tasks\.held_out\.stride: None -> 8"):
+        evaluate(config(run, dataset, tasks=["last_word", {"kind": "held_out", "stride": 8}]))
+
+
+def test_other_data_is_refused_with_the_difference(run, dataset, sets):
+    asked = config(run, dataset, data=str(sets), tasks=["ptb"])
+    evaluate(asked)
+    (sets / "ptb" / "ptb.test.txt").write_text(SENTENCE * 5)
+
+    with pytest.raises(ConfigError, match=r"tasks\.ptb\.data_sha256: '\w{64}' -> '\w{64}'"):
+        evaluate(asked)
+
+
+def test_a_figure_comes_with_the_papers(run, dataset, sets):
+    evaluate(config(run, dataset, data=str(sets), tasks=["ptb"]))
+
+    found = figures(run / "results" / "step-00000005" / "all.json")
+    assert found["ptb", "word_perplexity"].paper["1542M"] == 35.76
+
+
+OVERLAP = {"kind": "overlap", "generations": 2, "documents": 2, "prompt_tokens": 4, "max_new_tokens": 8}
+
+
+def test_what_overlaps_is_left_out_in_figures_of_their_own_and_follows_the_other_tasks(run, dataset):
+    path = run / "results" / "step-00000005" / "all.json"
+
+    def subsets():
+        return {(result.task, result.subset) for result in Results.read(path).results}
+
+    evaluate(config(run, dataset, tasks=["held_out", OVERLAP]))
+    assert subsets() == {("held_out", "all"), ("held_out", "no-overlap"), ("overlap", "all")}
+    all_of, rest = (
+        next(
+            result
+            for result in Results.read(path).results
+            if (result.task, result.metric, result.subset) == ("held_out", "loss", subset)
+        )
+        for subset in ("all", "no-overlap")
+    )
+    assert 0 < rest.num_examples <= all_of.num_examples
+
+    evaluate(config(run, dataset, tasks=["held_out", "last_word", OVERLAP]))
+
+    assert {("last_word", "all"), ("held_out", "no-overlap")} <= subsets()
+    assert ("overlap", "shared_last_word") in figures(path)
+    keys = [(result.task, result.metric, result.subset) for result in Results.read(path).results]
+    assert len(keys) == len(set(keys))
+
+
 def test_two_evaluations_do_not_write_the_same_place(tmp_path):
-    with Suite(tmp_path, "all", "0123"), pytest.raises(StageError, match="another process evaluates this"):
-        Suite(tmp_path, "all", "0123").__enter__()
+    with Suite(tmp_path, "all"), pytest.raises(StageError, match="another process evaluates this"):
+        Suite(tmp_path, "all").__enter__()
+
+
+def test_results_that_another_process_wrote_meanwhile_are_not_lost(run, dataset, monkeypatch):
+    enter, path = Suite.__enter__, run / "results" / "step-00000005" / "all.json"
+
+    def waits(self):
+        monkeypatch.setattr(Suite, "__enter__", enter)
+        evaluate(config(run, dataset, tasks=["held_out"]))
+        return enter(self)
+
+    monkeypatch.setattr(Suite, "__enter__", waits)
+    with pytest.raises(StageError, match="another process has just written it; run this again"):
+        evaluate(config(run, dataset, tasks=["last_word"]))
+    evaluate(config(run, dataset, tasks=["last_word"]))
+
+    assert {task for task, _ in figures(path)} == {"held_out", "last_word"}
 
 
 def test_bf16_is_another_result_near_the_first(run, dataset, tmp_path):

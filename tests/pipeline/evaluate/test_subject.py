@@ -5,10 +5,9 @@ import shutil
 import pytest
 
 from pipeline.errors import ConfigError, FormatError
-from pipeline.evaluate.subject import locate
 from pipeline.formats.publish import blake3_of
-
-from .conftest import add_checkpoint
+from pipeline.formats.subject import locate
+from tests.pipeline.evaluate.conftest import add_checkpoint
 
 
 def test_a_run_its_checkpoint_and_its_model_folder_mean_the_same(run):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -16,12 +18,12 @@ from pipeline.formats.checkpoint import (
     listed,
     newest_whole,
     retain,
-    take_sum,
     verify,
     write_summed,
     writing,
 )
 from pipeline.formats.publish import blake3_of
+from tests.pipeline.formats.blocks import result_of
 
 PUBLISH = """
 import os, sys
@@ -114,16 +116,32 @@ def test_retention_keeps_every_so_many_steps_for_ever(tmp_path):
     assert [path.name for path in listed(tmp_path)] == ["step-00000003", "step-00000006", "step-00000007"]
 
 
-def test_a_sum_taken_while_writing_is_believed_and_one_that_is_missing_is_taken(tmp_path):
-    content = os.urandom(3000)
-    write_summed(tmp_path / "tensors", [content[:1000], memoryview(content)[1000:]])
-    beside = tmp_path / "tensors.blake3"
-    expected = blake3_of(tmp_path / "tensors")
+@pytest.mark.parametrize("size", [0, 1, 4096, 3 * 2**20, 3 * 2**20 + 5])
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_file_is_written_as_it_is_and_its_sum_taken_on_the_way(tmp_path, monkeypatch, size, direct):
+    monkeypatch.setattr(checkpoint, "BLOCK_BYTES", 2**20)
+    if not direct:
+        monkeypatch.delattr(os, "O_DIRECT", raising=False)
+    content, path = os.urandom(size), tmp_path / "file"
 
-    assert (tmp_path / "tensors").read_bytes() == content
-    assert beside.read_text() == expected
-    assert [take_sum(tmp_path / "tensors") for _ in range(2)] == [expected, expected]
-    assert not beside.exists()
+    assert result_of(write_summed(path, [content[:1000], memoryview(content)[1000:]])) == blake3_of(path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_system_that_refuses_to_pass_the_cache_by_is_written_to_all_the_same(tmp_path, monkeypatch):
+    write, refused = os.write, []
+
+    def refuses(file, block):
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+            refused.append(file)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return write(file, block)
+
+    monkeypatch.setattr(os, "write", refuses)
+    result_of(write_summed(tmp_path / "file", [b"some bytes"]))
+
+    assert refused
+    assert (tmp_path / "file").read_bytes() == b"some bytes"
 
 
 def test_a_file_changed_after_its_sum_was_taken_is_found(tmp_path):
@@ -132,8 +150,7 @@ def test_a_file_changed_after_its_sum_was_taken_is_found(tmp_path):
     )
     sums: dict[str, str] = {}
     with writing(tmp_path, meta, lambda: None, sums) as draft:
-        write_summed(draft / "tensors", [b"as it was in memory"])
-        sums["tensors"] = take_sum(draft / "tensors")
+        sums["tensors"] = result_of(write_summed(draft / "tensors", [b"as it was in memory"]))
         (draft / "tensors").write_bytes(b"as a bad disk has it")
 
     with pytest.raises(FormatError, match=r"tensors: blake3"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.formats.manifest import Manifest
 from pipeline.train.sampler import Order, Windows
 from pipeline.train.stage import Config
-from pipeline.trainer.engine import Batch, NextToken
+from pipeline.trainer.engine import NextToken, Tokens
 
 
 class Killed(BaseException):
@@ -37,7 +37,7 @@ def faulty(bad: list[tuple[int, ...]], factor: float = float("nan"), kill_at_cal
     class Faulty(NextToken):
         calls = 0
 
-        def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        def sums(self, model: nn.Module, batch: Tokens) -> dict[str, Tensor]:
             if torch.is_grad_enabled():
                 Faulty.calls += 1
                 if Faulty.calls == kill_at_call:

@@ -7,7 +7,7 @@ from pipeline.config import validate
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.run import Run
 from pipeline.train import stage
-from pipeline.train.batches import Batches, as_batch
+from pipeline.train.batches import Batches, as_batch, text_form
 from pipeline.train.sampler import Order, Windows
 from pipeline.train.stage import Config
 from pipeline.trainer.steps import steps
@@ -46,7 +46,7 @@ def test_all_processes_together_take_the_windows_of_the_stream(dataset, values, 
     order = Order(windows.count, manifest.hash, 16, 0)
     taken = []
     for rank in range(world_size):
-        found = Batches(windows, order, plan, rank, None, pinned=False)
+        found = Batches(windows, order, plan, rank, text_form(), pinned=False)
         found.skipped = ((10, 20),)
         batches = found.step(2)
         assert len(batches) == plan.micro_batches

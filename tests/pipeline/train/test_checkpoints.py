@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.transformer import GPT
+from model.weights import save_model
 from pipeline.config import validate
 from pipeline.errors import StageError
+from pipeline.formats import checkpoint
 from pipeline.formats.checkpoint import Meta, verify
+from pipeline.formats.publish import blake3_of
 from pipeline.formats.run import Run
-from pipeline.train import loop, stage
+from pipeline.train import objective, stage
 from pipeline.train.stage import Config
 from pipeline.trainer import state
+from pipeline.trainer.engine import Pending
+from tests.pipeline.formats.blocks import result_of
 from tests.pipeline.train.faults import Killed, faulty
+from tests.pipeline.trainer import tiny
 
 
 def run(values: dict, **changes) -> Run:
@@ -32,13 +40,13 @@ def curve(found: Run) -> list[tuple]:
 @pytest.fixture
 def slow(monkeypatch) -> threading.Event:
     """Writing the weights waits for an event, as on a slow disk."""
-    go_on, save_model = threading.Event(), loop.save_model
+    go_on, write_model = threading.Event(), objective.write_model
 
     def waits(*arguments):
         go_on.wait(30)
-        save_model(*arguments)
+        return write_model(*arguments)
 
-    monkeypatch.setattr(loop, "save_model", waits)
+    monkeypatch.setattr(objective, "write_model", waits)
     return go_on
 
 
@@ -53,7 +61,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(values, slow, monkeypatc
                 slow.set()
             return super().sums(model, batch)
 
-    monkeypatch.setattr("pipeline.train.loop.NextToken", Watches)
+    monkeypatch.setattr("pipeline.train.objective.NextToken", Watches)
     run(values, validation={"every_steps": 0, "tokens": 64}, checkpoint={"every_steps": 2, "keep": 9})
 
     assert (0, 3) in seen, "the third step was taken while the checkpoint of the second was written"
@@ -86,15 +94,15 @@ def test_what_is_saved_is_the_step_it_is_named_after_and_not_what_came_later(val
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(28, "No space left")])
 def test_a_checkpoint_that_cannot_be_written_ends_the_run_and_is_named(values, monkeypatch, error):
-    save_model, calls = loop.save_model, []
+    write_model, calls = objective.write_model, []
 
     def fails(*arguments):
         calls.append(arguments)
         if len(calls) == 2:
             raise error
-        save_model(*arguments)
+        return write_model(*arguments)
 
-    monkeypatch.setattr(loop, "save_model", fails)
+    monkeypatch.setattr(objective, "write_model", fails)
     with pytest.raises(StageError, match=rf"step-00000004 .*rank 0: \w+: .*{error.strerror}") as failure:
         run(values)
     found = Run(Path(values["out"]))
@@ -113,13 +121,13 @@ def test_a_failure_while_a_checkpoint_is_written_leaves_nothing_of_it(values, sl
                 threading.Timer(0.3, slow.set).start()
             return super().sums(model, batch)
 
-    monkeypatch.setattr("pipeline.train.loop.NextToken", Fails)
+    monkeypatch.setattr("pipeline.train.objective.NextToken", Fails)
     with pytest.raises(Killed):
         run(values)
     found = Run(Path(values["out"]))
     assert list(found.checkpoint_folder.iterdir()) == []
 
-    monkeypatch.setattr("pipeline.train.loop.NextToken", faulty([]))
+    monkeypatch.setattr("pipeline.train.objective.NextToken", faulty([]))
     assert curve(run(values)) == curve(run(values, out=str(tmp_path / "whole")))
 
 
@@ -161,20 +169,93 @@ def test_staged_tensors_share_no_memory_with_the_originals():
     assert copies["count"].item() == 3
 
 
-def test_a_shard_is_safetensors_with_its_sum_beside_it(tmp_path):
-    import blake3
+TENSORS = {
+    "b/weight": torch.randn(5, 3).t(),
+    "a": torch.arange(7, dtype=torch.uint8),
+    "step": torch.tensor(2.5),
+    "empty": torch.empty(0, 4),
+    "large": torch.randn(3 * state.PIECE_BYTES // 4, 3),
+}
 
-    tensors = {
-        "b/weight": torch.randn(5, 3).t(),
-        "a": torch.arange(7, dtype=torch.uint8),
-        "step": torch.tensor(2.5),
-        "half": torch.randn(3).bfloat16(),
-        "empty": torch.empty(0, 4),
-    }
-    state.write_shard(tmp_path, 1, 2, tensors)
-    path = tmp_path / "tensors-00001-of-00002.safetensors"
-    found = load_file(path)
 
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
-    assert path.with_name(path.name + ".blake3").read_text() == blake3.blake3(path.read_bytes()).hexdigest()
+def test_a_shard_is_safetensors_of_which_the_sum_is_told(tmp_path):
+    told = result_of(state.write_shard(tmp_path / "shard", state.Snapshot(TENSORS), TENSORS))
+    found = load_file(tmp_path / "shard")
+
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+    assert told == blake3_of(tmp_path / "shard")
+
+
+@pytest.mark.parametrize("blocks_before", [0, 1, 3])
+def test_a_snapshot_of_live_tensors_is_of_when_it_was_taken(tmp_path, monkeypatch, blocks_before):
+    monkeypatch.setattr(checkpoint, "BLOCK_BYTES", 2**20)
+    live = {name: tensor.clone() for name, tensor in TENSORS.items()}
+    snapshot = state.Snapshot()
+    for name, tensor in live.items():
+        snapshot.add(name, tensor, live=True)
+    blocks = state.write_shard(tmp_path / "shard", snapshot, live)
+    for _ in range(blocks_before):
+        next(blocks)
+
+    snapshot.freeze()
+    for tensor in live.values():
+        tensor.zero_()
+    result_of(blocks)
+
+    found = load_file(tmp_path / "shard")
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+
+
+@pytest.mark.parametrize("architecture", ["gpt1", "gpt2"])
+def test_a_model_is_written_from_a_snapshot_as_it_is_from_weights(tmp_path, architecture):
+    shape = replace(tiny.SHAPE, architecture=architecture)
+    weights = GPT(shape).state_dict()
+    save_model(tmp_path / "expected", weights, shape)
+    snapshot = state.Snapshot()
+    for name, tensor in weights.items():
+        snapshot.add(f"weight/{name}", tensor)
+
+    sums = result_of(state.write_model(tmp_path / "found", snapshot, shape, None))
+
+    assert sums == {path: blake3_of(path) for path in (tmp_path / "found").iterdir()}
+    for path in (tmp_path / "expected").iterdir():
+        assert (tmp_path / "found" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_who_waits_for_a_write_does_the_rest_of_it_himself():
+    first, workers = threading.Event(), []
+
+    def blocks():
+        for _ in range(3):
+            workers.append(threading.current_thread())
+            first.wait(30)
+            yield
+        return {}
+
+    pending = Pending(blocks())
+    threading.Timer(0.2, first.set).start()
+    pending.wait()
+
+    assert workers[0] is not threading.main_thread()
+    assert workers[1:] == [threading.main_thread()] * 2
+    assert not pending.running
+
+
+def test_an_abandoned_write_is_left_where_it_is():
+    go_on, done = threading.Event(), []
+
+    def blocks():
+        try:
+            for number in range(100):
+                done.append(number)
+                go_on.wait(30)
+                yield
+        finally:
+            done.append("closed")
+
+    pending = Pending(blocks())
+    threading.Timer(0.2, go_on.set).start()
+    pending.abandon()
+
+    assert done == [0, "closed"]

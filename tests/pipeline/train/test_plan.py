@@ -128,7 +128,7 @@ def test_copies_for_a_checkpoint_are_memory_of_a_cpu():
     here = replace(NEED, device="cpu", processes=1)
     plain = 4 * 124_439_808
 
-    assert here.memory(single.Config(), 1).items["checkpoint"] == 4 * plain
+    assert here.memory(single.Config(), 1).items["checkpoint"] == 3 * plain
     waiting = replace(here, staged=False).memory(single.Config(), 1)
     assert waiting.moment == "checkpoint" or "checkpoint" not in waiting.items
 

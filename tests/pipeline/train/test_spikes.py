@@ -37,7 +37,7 @@ def twelve(values) -> Config:
 
 
 def go(config: Config, monkeypatch, objective: type) -> Run:
-    monkeypatch.setattr("pipeline.train.loop.NextToken", objective)
+    monkeypatch.setattr("pipeline.train.objective.NextToken", objective)
     stage.run(config, stage.plan(config))
     return Run(config.out)
 

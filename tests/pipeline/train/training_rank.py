@@ -19,18 +19,18 @@ from launch.environment import rank
 from pipeline.cli import main as command
 from pipeline.config import load
 from pipeline.errors import LoglinearError
-from pipeline.train import loop, stage
+from pipeline.train import objective, stage
 from pipeline.trainer import state
 
 
 def slow(config: str, seconds: float) -> None:
-    save_model = loop.save_model
+    write_model = objective.write_model
 
     def slowly(*arguments):
         time.sleep(seconds)
-        save_model(*arguments)
+        return write_model(*arguments)
 
-    loop.save_model = slowly
+    objective.write_model = slowly
     sys.argv[1:] = ["train", config]
     command()
 
@@ -67,10 +67,10 @@ def asks_to_stop() -> None:
 def at_step_6_on_rank_1(fault, write):
     """Return a `write_shard` with a fault on rank 1: in the checkpoint of step 6, whoever writes it."""
 
-    def faulty(directory, *arguments):
-        if rank() == 1 and "step-00000006" in str(directory):
+    def faulty(path, *arguments):
+        if rank() == 1 and "step-00000006" in str(path):
             fault()
-        write(directory, *arguments)
+        return write(path, *arguments)
 
     return faulty
 

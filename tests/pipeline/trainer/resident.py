@@ -19,7 +19,7 @@ import pipeline.train.loop  # noqa: F401 - what a training process has imported
 from launch.environment import rank
 from model.config import GPTConfig
 from model.transformer import GPT
-from pipeline.trainer.engine import Batch, NextToken
+from pipeline.trainer.engine import NextToken, Tokens
 from pipeline.trainer.hardware import keep_freed_memory, peak_memory_bytes
 from pipeline.trainer.optim import AdamW
 
@@ -43,7 +43,7 @@ def main(
     torch.manual_seed(0)
     engine = config.build(GPT(shape), AdamW(lr=1e-4), NextToken(), precision)
     ids = torch.randint(0, shape.vocab_size, (sequences, sequence_tokens + 1))
-    batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+    batch = Tokens(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
     losses = [engine.train_step([batch] * micro_batches, lr=1e-4).loss for _ in range(steps)]
     return {"bytes": peak_memory_bytes(torch.device("cpu")), "losses": losses}
 

@@ -140,16 +140,16 @@ def test_a_real_step_at_762m_takes_less_than_20_gb_and_what_was_predicted(tmp_pa
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_real_step_on_a_gpu_allocates_what_was_predicted(precision, checkpointing):
     from model.transformer import GPT
-    from pipeline.trainer.engine import Batch, NextToken
+    from pipeline.trainer.engine import NextToken, Tokens
     from pipeline.trainer.optim import AdamW
 
     shape = GPTConfig(n_layer=12, n_head=12, n_embd=768)
     config = single.Config(device="cuda", activation_checkpointing=checkpointing)
     engine = config.build(GPT(shape), AdamW(lr=1e-4), NextToken(), precision)
     ids = torch.zeros(8, 1024, dtype=torch.int64)
-    engine.train_step([Batch(ids, ids)], lr=1e-4)
+    engine.train_step([Tokens(ids, ids)], lr=1e-4)
     torch.cuda.reset_peak_memory_stats()
-    engine.train_step([Batch(ids, ids)], lr=1e-4)
+    engine.train_step([Tokens(ids, ids)], lr=1e-4)
     run = Pass(
         model=shape, sequences=8, sequence_tokens=1024, precision=precision, checkpointing=checkpointing
     )

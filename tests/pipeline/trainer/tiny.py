@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.config import GPTConfig
 from model.transformer import GPT
-from pipeline.trainer.engine import Batch, Engine, NextToken
+from pipeline.trainer.engine import Engine, NextToken, Tokens
 from pipeline.trainer.optim import AdamW
 
 # 97 ids and 31 positions do not divide among any processes; a head of width 16 suits every attention kernel.
@@ -26,7 +26,7 @@ class Faulty(NextToken):
 
     fault = ""
 
-    def sums(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def sums(self, model: nn.Module, batch: Tokens) -> dict[str, Tensor]:
         (loss,) = super().sums(model, batch).values()
         if self.fault == "gradient":
             loss = loss + torch.sqrt(loss * 0)  # 0 forwards; infinity times 0 backwards
@@ -43,7 +43,9 @@ def build(config, objective=None, precision: str = "fp32", optim: AdamW = OPTIM,
     return engine
 
 
-def batches(step: int, rank: int, world_size: int, accumulation: int, documents: bool = False) -> list[Batch]:
+def batches(
+    step: int, rank: int, world_size: int, accumulation: int, documents: bool = False
+) -> list[Tokens]:
     """Return one rank's part of a step, with a ragged mask on its targets.
 
     The second micro-batch has no target at all in its first row, which may be all that a rank has of it.
@@ -59,7 +61,7 @@ def batches(step: int, rank: int, world_size: int, accumulation: int, documents:
         starts = torch.rand(targets.shape, generator=generator) < 0.2
         mine = slice(rank, None, world_size)
         found.append(
-            Batch(
+            Tokens(
                 ids[mine, :-1].contiguous(),
                 targets[mine].contiguous(),
                 starts.cumsum(1)[mine].contiguous() if documents else None,

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_iter
 
 from model.config import GPTConfig
 from model.transformer import GPT
-from pipeline.trainer.engine import Batch, NextToken
+from pipeline.trainer.engine import NextToken, Tokens
 from pipeline.trainer.engines import deepspeed
 from pipeline.trainer.optim import AdamW
 
@@ -61,9 +61,9 @@ def main(stage: int) -> int:
     with Storages() as storages:
         config = deepspeed.Config(device="cpu", zero_stage=stage)
         engine = config.build(GPT(TINY), AdamW(lr=1e-4), NextToken(), "fp32")
-        engine.train_step([Batch(ids, ids)], lr=1e-4)
+        engine.train_step([Tokens(ids, ids)], lr=1e-4)
         storages.peak = 0
-        engine.train_step([Batch(ids, ids)], lr=1e-4)
+        engine.train_step([Tokens(ids, ids)], lr=1e-4)
     return storages.peak
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from pipeline.data import spill
-from pipeline.data.contamination.bloom import Bloom, BloomConfig, FillPart, shape
+from pipeline.data.contamination.bloom import BloomConfig, FillPart
 from pipeline.data.spill import spilling
-from pipeline.data.words import mixed
+from pipeline.formats.bloom import Bloom, shape
+from pipeline.formats.hashes import mixed
 from pipeline.formats.publish import write_json
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.data.duplicates import minhash
 from pipeline.data.duplicates.minhash import Bands, bucket_keys
-from pipeline.data.words import Hashes, ngram_hashes, normal_words, word_hashes
+from pipeline.formats.hashes import Hashes, ngram_hashes, normal_words, word_hashes
 
 WORDS = [f"word{number}" for number in range(2000)]
 

@@ -15,7 +15,7 @@ from pipeline.data.duplicates.describe import Describe, Described
 from pipeline.data.duplicates.minhash import Bands, bucket_keys
 from pipeline.data.duplicates.near import jaccard, pairs_of
 from pipeline.data.phase import PhaseRun
-from pipeline.data.words import ngram_hashes, normal_words, word_hashes
+from pipeline.formats.hashes import ngram_hashes, normal_words, word_hashes
 from tests.pipeline.data.conftest import document
 from tests.pipeline.data.corpora import WORDS, corpus, edited
 

@@ -6,25 +6,20 @@ dies or cannot write leaves nobody waiting. The first process publishes once all
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from launch.environment import rank, world_size
 from pipeline.errors import StageError
-from pipeline.formats.checkpoint import Meta, name_of, take_sum
+from pipeline.formats.checkpoint import Meta, name_of
 from pipeline.formats.run import RunWriter
-from pipeline.trainer import state
 from pipeline.trainer.collective import from_first, gathered, largest
 from pipeline.trainer.engine import Engine, Pending
+from pipeline.trainer.state import Snapshot, Writing
 from pipeline.trainer.tracker import Row
-
-Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +34,8 @@ class Keeping:
 class Saver:
     """The checkpoints of a run; at most one is on its way. Every method but `abandon` is collective.
 
-    `save_model` writes the weights into a folder, `track` takes the event of each published checkpoint.
+    `write_model` writes a snapshot's weights into a folder, `track` takes the event of each published
+    checkpoint.
     """
 
     def __init__(
@@ -47,15 +43,15 @@ class Saver:
         engine: Engine,
         writer: RunWriter | None,
         keeping: Keeping,
-        save_model: Callable[[Path, Weights], None],
+        write_model: Callable[[Path, Snapshot], Writing],
         track: Callable[[Row], None],
     ):
         self._engine, self._writer, self._keeping = engine, writer, keeping
-        self._save_model, self._track = save_model, track
+        self._write_model, self._track = write_model, track
         self._flight: _Flight | None = None
 
     def save(self, meta: Meta, prune: bool = True) -> None:
-        """Copy what is to be saved and begin to write it; old checkpoints go afterwards if `prune`.
+        """Begin to write what is to be saved; old checkpoints go afterwards if `prune`.
 
         Raises StageError, on every process, where one of them could not write this checkpoint or the last.
         """
@@ -72,8 +68,8 @@ class Saver:
             draft, failure = from_first((draft, failure))
             if draft is None:
                 raise StageError(self._refusal(meta, [(0, failure)]))
-            write = self._begin(draft)
-            self._flight = _Flight(meta, write, sums, prune, stack.pop_all())
+            pending = self._engine.save_state(draft / "state", partial(self._write_model, draft / "model"))
+            self._flight = _Flight(meta, draft, pending, sums, prune, stack.pop_all())
         self._flight.blocked_seconds = time.perf_counter() - begun
         if not self._keeping.asynchronous:
             self.finish()
@@ -87,7 +83,8 @@ class Saver:
         """Publish the checkpoint on its way if every process has written its part; does not wait."""
         if self._flight is None:
             return
-        running, failed = largest([self._flight.write.running, bool(self._flight.write.failure)])
+        pending = self._flight.pending
+        running, failed = largest([pending.running, pending.failure is not None])
         if failed or not running:
             self._land(self._flight)
 
@@ -99,29 +96,16 @@ class Saver:
     def abandon(self) -> None:
         """Discard the checkpoint on its way: this process cannot go on. Waits for its own thread alone."""
         if self._flight is not None:
-            self._flight.write.join()
+            self._flight.pending.abandon()
             self._flight.discard()
             self._flight = None
-
-    def _begin(self, draft: Path) -> _Write:
-        """Stage the state and start this process's thread."""
-        pending: Pending | None = None
-        failure = ""
-        try:
-            pending = self._engine.save_state(draft / "state")
-            if not self._keeping.asynchronous:
-                pending.wait()  # its copies are freed before the weights are copied too
-        except OSError as fault:
-            failure = str(fault)
-        weights = self._engine.weights()  # collective, so also after a failure of this process's own
-        return _Write(draft, pending, weights, self._save_model, failure)
 
     def _land(self, flight: _Flight) -> None:
         """Wait for this process's part, learn of the others', and publish or give up together."""
         begun = time.perf_counter()
-        flight.write.join()
+        part = flight.written()
         self._flight = None
-        parts = gathered((flight.write.failure, flight.write.sums))
+        parts = gathered(part)
         failures = [(number, failure) for number, (failure, _) in enumerate(parts) if failure]
         if failures:
             flight.discard()
@@ -144,7 +128,7 @@ class Saver:
                 "step": flight.meta.step,
                 "event": "checkpoint",
                 "seconds": round(flight.blocked_seconds, 3),
-                "write_seconds": round(flight.write.seconds, 3),
+                "write_seconds": round(flight.pending.seconds, 3),
             }
         )
 
@@ -156,65 +140,29 @@ class Saver:
         )
 
 
-class _Write:
-    """One process's part of a checkpoint, written in a thread; `failure` says what went wrong."""
-
-    def __init__(
-        self,
-        draft: Path,
-        pending: Pending | None,
-        weights: Weights | None,
-        save_model: Callable[[Path, Weights], None],
-        failure: str,
-    ):
-        self._draft, self._save_model = draft, save_model
-        self.failure, self.sums, self.seconds = failure, dict[str, str](), 0.0
-        self._thread = threading.Thread(target=self._run, args=(pending, weights), name="checkpoint")
-        self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _run(self, pending: Pending | None, weights: Weights | None) -> None:
-        begun = time.perf_counter()
-        try:
-            if pending is not None:
-                pending.wait()
-            if weights is not None:
-                self._save_model(self._draft / "model", weights)
-            if not self.failure:
-                self.sums = {path.relative_to(self._draft).as_posix(): take_sum(path) for path in self._own()}
-        except Exception as fault:
-            # Libraries have errors of their own for a full disk; whatever it is, no thread may lose it.
-            self.failure = f"{type(fault).__name__}: {fault}"
-        self.seconds = time.perf_counter() - begun
-
-    def _own(self) -> list[Path]:
-        """Return the files that this process wrote: names, not a listing, which may lag behind on a share."""
-        shard = self._draft / "state" / state.file_of(rank(), world_size())
-        if rank() > 0:
-            return [shard]
-        model = sorted(path for path in (self._draft / "model").rglob("*") if path.is_file())
-        return [shard, self._draft / "state" / state.INDEX, *model]
-
-
 @dataclass
 class _Flight:
-    """A checkpoint on its way. `draft` publishes when it is closed."""
+    """A checkpoint on its way. `publishing` puts the draft in its place when it is closed."""
 
     meta: Meta
-    write: _Write
+    draft: Path
+    pending: Pending
     sums: dict[str, str]
     prune: bool
-    draft: ExitStack
+    publishing: ExitStack
     blocked_seconds: float = 0.0
 
+    def written(self) -> tuple[str, dict[str, str]]:
+        """Wait for this process's part: return what went wrong, and the sums of its files."""
+        try:
+            sums = self.pending.wait()
+        except Exception as fault:
+            # Libraries have errors of their own for a full disk; whatever it is, nobody may lose it.
+            return f"{type(fault).__name__}: {fault}", {}
+        return "", {path.relative_to(self.draft).as_posix(): found for path, found in sums.items()}
+
     def publish(self) -> None:
-        self.draft.close()
+        self.publishing.close()
 
     def discard(self) -> None:
-        self.draft.__exit__(StageError, StageError("discarded"), None)
+        self.publishing.__exit__(StageError, StageError("discarded"), None)

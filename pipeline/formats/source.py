@@ -93,6 +93,15 @@ def find(source: Source[Any], folder: Path) -> dict[str, Path]:
     raise MissingSet(f"{source.name}: not below {folder} (looked for {looked}); get it from {source.where}")
 
 
+def only(files: Sequence[Path]) -> Path:
+    """Return the file of a set that has a single one; FormatError where a wildcard found it twice."""
+    if len(files) > 1:
+        raise FormatError(
+            f"{files[0]} and {files[1]}: more than one of a set with one file; keep one of them"
+        )
+    return files[0]
+
+
 def _from_hub(source: Source[Row]) -> Rows[Row]:
     hub = source.hub
     if hub is None:
@@ -117,7 +126,7 @@ def _from_hub(source: Source[Row]) -> Rows[Row]:
 def _hub_row(hub: Hub[Row], number: int, row: Mapping[str, Any]) -> Row:
     try:
         return hub.row(row)
-    except (KeyError, TypeError, ValueError) as fault:
+    except (KeyError, AttributeError, TypeError, ValueError) as fault:
         raise FormatError(f"{hub.path}, row {number}: {type(fault).__name__}: {fault}") from None
 
 
