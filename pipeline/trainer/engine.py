@@ -8,8 +8,6 @@ behind it.
 from __future__ import annotations
 
 import math
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +23,6 @@ from pipeline.trainer.state import Snapshot, Writing
 
 Precision = Literal["fp32", "bf16"]
 NO_TARGET = -100
-LEAST_PRIORITY = 19
 WriteModel = Callable[[Snapshot], Writing]
 
 
@@ -189,8 +186,8 @@ class EngineConfig(Protocol):
 class Pending:
     """A write that goes on in a thread, block by block; `running` until it has ended or failed.
 
-    The thread has the least priority, so that it takes what training leaves of the CPU. On a busy machine
-    that may be little: who waits for it does the rest of the work himself.
+    Who waits for it does the rest of the work himself. The thread has the priority of all others: with less,
+    it would be kept from the CPU while it holds the interpreter's lock, and training would wait for both.
     """
 
     def __init__(self, blocks: Writing):
@@ -220,8 +217,6 @@ class Pending:
         self.running = False
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where threads have priorities of their own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)
         while self.running and not self._hurried:
             self._step()
 
