@@ -102,9 +102,11 @@ def _study(directory: Path) -> list[str]:
         return []
     runs = sorted(path for path in (directory / "runs").glob("*") if path.is_dir())
     lines = [f"{run.name}: {_run(run)[0] if _run(run) else 'not started'}" for run in runs]
-    verdict = directory / "verdict.json"
-    if verdict.exists():
-        lines += [f"verdict {_ago(verdict)}", *read_json(verdict).get("summary", [])]
+    for tuned in sorted(path for path in (directory / "finetuned").glob("*") if path.is_dir()):
+        lines.append(f"{tuned.name}: {'finished' if (tuned / 'summary.json').exists() else 'begun'}")
+    for verdict in (directory / "verdict.json", directory / "comparison.json"):
+        if verdict.exists():
+            lines += [f"verdict {_ago(verdict)}", *read_json(verdict).get("summary", [])]
     return lines
 
 

@@ -48,8 +48,8 @@ def finetune(config: Config, plan: Plan, outer: RunWriter | None, stop: Stop, wa
         if outer is not None:
             chance = {
                 (name, metric): value
-                for name, split in materials.splits.items()
-                for metric, value in guessed(plan.dataset, split.examples).items()
+                for name in materials.splits
+                for metric, value in guessed(plan.dataset, materials.examples(name)).items()
             }
             Summary(
                 task=f"finetune/{name_of(config)}",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.formats.paper_gpt1 import PAPER, TRANSFERRED_LAYERS
-from pipeline.report import numbers
+from pipeline.report import numbers, palette
 from pipeline.report.figure import Canvas, Figure, draw
 from pipeline.report.finetuned import named, points
 from pipeline.report.palette import INK, MUTED, ranked
@@ -27,9 +27,8 @@ def section(sources: Sources) -> Section:
         remedy = f"no {FILE} here yet; the same `loglinear study CONFIG` goes on from where it stands"
         return Section(name=NAME, title=TITLE, remedy=remedy)
     plan = sources.extra("plan.json") or {}
-    figures = [bars(content)]
-    if layers := _layers(plan):
-        figures.append(line(content, layers))
+    layers = _layers(plan)
+    figures = [line(content, layers) if layers else bars(content)]  # a bar for each layer would be many
     values = {
         "table": table(content),
         "summary": content["summary"],
@@ -142,7 +141,10 @@ def _bar(axes: Any, cell: Cell, y: float, thick: float, colour: str, label: str 
     middle = 100 * cell["median"]
     axes.plot([middle - error, middle + error], [y, y], color=INK.sentinel, lw=1.1)
     values = [100 * value for value in cell["values"].values()]
-    axes.plot(values, [y] * len(values), ".", color=INK.sentinel, markersize=4)
+    axes.plot(
+        values, [y] * len(values), "o", markersize=3.6, markerfacecolor=palette.PAPER.sentinel,
+        markeredgecolor=INK.sentinel, markeredgewidth=0.8,
+    )  # fmt: skip
 
 
 def _main(content: Mapping[str, Any]) -> dict[tuple[str, str], Cell]:

@@ -11,6 +11,7 @@ FORMULAS = {
     "log-linear": "a + b·log₁₀ x",
     "power": "A·x^(−alpha)",
     "offset-power": "E + A·x^(−alpha)",
+    "sigmoid": "low + (high − low) / (1 + e^(−slope·(x − center)))",
 }
 
 
@@ -20,6 +21,11 @@ def value(form: str, coefficients: Coefficients, x: float) -> float | None:
         return None
     if form == "log-linear":
         return coefficients["a"] + coefficients["b"] * math.log10(x)
+    if form == "sigmoid":
+        spread = coefficients["high"] - coefficients["low"]
+        return coefficients["low"] + spread / (
+            1 + math.exp(-coefficients["slope"] * (x - coefficients["center"]))
+        )
     return float(coefficients.get("E", 0.0) + coefficients["A"] * x ** -coefficients["alpha"])
 
 

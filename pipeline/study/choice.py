@@ -16,7 +16,8 @@ from pipeline.study import form as forms
 from pipeline.study.collect import Point, as_points, values_of
 from pipeline.study.fit import Fit, fit_points
 from pipeline.study.form import Form, Loss
-from pipeline.study.intervals import CONFIDENCE, band, sizes_of
+from pipeline.study.intervals import band
+from pipeline.study.spread import CONFIDENCE, sizes_of
 
 FORMAT = 1
 CURVE_POINTS = 60

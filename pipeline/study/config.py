@@ -13,6 +13,7 @@ from model.config import GPTConfig, parameters, parameters_non_embedding
 from pipeline.config import Plain, Schema, execution, identity, identity_of, validate
 from pipeline.errors import ConfigError
 from pipeline.study import plan as plans
+from pipeline.study import trials
 from pipeline.study.collect import VALIDATION
 
 EVALUATE_EXECUTION_KEYS = ("out", "data", "checkpoint", "device", "batch_tokens")
@@ -103,6 +104,11 @@ class Config(Schema):
     environment: dict[str, str] = execution(
         {}, description="variables of the jobs, for example MALLOC_TRIM_THRESHOLD_"
     )
+
+    @classmethod
+    def meant_by(cls, values: Any) -> type[Schema]:
+        """Return the schema of a comparison for a mapping with trials."""
+        return trials.Config if isinstance(values, dict) and trials.KEY in values else cls
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -56,13 +56,13 @@ def ladder(
     run_of: Callable[[str], Run],
 ) -> None:
     """Write value-by-size.svg and loss-by-tokens.svg."""
-    _save(folder / "value-by-size.svg", lambda axes: _value_by_size(axes, verdict, fits))
-    _save(folder / "loss-by-tokens.svg", lambda axes: _loss_by_tokens(axes, plan, run_of))
+    save(folder / "value-by-size.svg", lambda axes: _value_by_size(axes, verdict, fits))
+    save(folder / "loss-by-tokens.svg", lambda axes: _loss_by_tokens(axes, plan, run_of))
 
 
 def sweep(folder: Path, verdict: Mapping[str, Any]) -> None:
     """Write value-by-rate.svg."""
-    _save(folder / "value-by-rate.svg", lambda axes: _value_by_rate(axes, verdict))
+    save(folder / "value-by-rate.svg", lambda axes: _value_by_rate(axes, verdict))
 
 
 def _value_by_size(axes: Any, verdict: Mapping[str, Any], fits: Mapping[str, Fit]) -> None:
@@ -183,7 +183,8 @@ def _words(metric: str) -> str:
     return f"{name.replace('_', ' ')} ({task.replace('_', ' ')})"
 
 
-def _save(path: Path, draw: Callable[[Any], None]) -> None:
+def save(path: Path, draw: Callable[[Any], None]) -> None:
+    """Write what is drawn on a pair of axes as SVG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

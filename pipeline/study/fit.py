@@ -11,13 +11,13 @@ import numpy as np
 from pipeline.errors import ConfigError
 from pipeline.formats import publish
 from pipeline.study import form as forms
+from pipeline.study.caveats import caveats
 from pipeline.study.form import Array, Form, Loss, Mask
-from pipeline.study.intervals import Bounds, intervals, sizes_of, spread
-from pipeline.study.solve import Problem, Solution, solve
+from pipeline.study.intervals import Bounds, intervals
+from pipeline.study.problem import Problem
+from pipeline.study.solve import Solution, solve
+from pipeline.study.spread import sizes_of
 from pipeline.study.table import Columns, Points, Table
-
-SURE_FROM = 10  # points from which a law with a floor can be told from one without (found by simulation)
-TWINS = 0.995  # correlation of two coefficients from which on they are one in all but name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ class Fit:
         for name, value in self.solution.coefficients.items():
             low, high = (f"{end:.5g}" if end is not None else "?" for end in self.bounds[name])
             lines.append(f"  {name:<8} {value:<12.6g} 95 % interval {low} to {high}")
+        if self.solution.exponents:
+            lines.append(f"  compute-optimal: {self._growth('params', 'a')}, {self._growth('tokens', 'b')}")
         lines.append(f"  intervals by {self.interval_method}")
         lines += [f"  {point}" for point in self.held_out]
         return "\n".join([*lines, *(f"  warning: {warning}" for warning in self.warnings)])
@@ -81,7 +83,7 @@ class Fit:
             "n": len(self.solution.problem.values),
             "intervals": {name: list(ends) for name, ends in self.bounds.items()},
             "interval_method": self.interval_method,
-            "exponents": self.form.exponents(coefficients),
+            "exponents": self.solution.exponents,
             "held_out": [
                 {
                     "name": point.name,
@@ -94,6 +96,12 @@ class Fit:
             "converged": self.solution.converged,
             "warnings": list(self.warnings),
         }
+
+    def _growth(self, what: str, exponent: str) -> str:
+        said = f"{what} ~ flops^{self.solution.exponents[exponent]:.4g}"
+        own = exponent not in self.solution.coefficients  # overtraining has other coefficients of these names
+        low, high = self.bounds.get(exponent, (None, None)) if own else (None, None)
+        return said if low is None or high is None else f"{said} (95 % interval {low:.4g} to {high:.4g})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +184,17 @@ def fit_points(
     loss: Loss | None = None,
     draws: int = 0,
     seed: int = 0,
+    noise: Array | None = None,
 ) -> Fit:
-    """Fit the points that are not `held` (n,) out; there must be at least as many sizes as coefficients."""
+    """Fit the points that are not `held` (n,) out; there must be at least as many sizes as coefficients.
+
+    Standard errors `noise` (n,) of the values, where they are known, make the intervals.
+    """
     held = np.zeros(len(points.values), dtype=bool) if held is None else held
     fitted, kept_out = points.take(~held), points.take(held)
     solution = solve(Problem.of(form, loss or form.loss, fitted.inputs, fitted.values, fitted.weights))
-    measured = intervals(solution, draws=draws, seed=seed)
+    errors = None if noise is None else noise[~held]
+    measured = intervals(solution, draws=draws, seed=seed, noise=errors)
     predicted = solution.predict(kept_out.inputs)
     return Fit(
         solution=solution,
@@ -191,7 +204,7 @@ def fit_points(
             HeldOut(name=name, predicted=float(p), observed=float(o))
             for name, p, o in zip(kept_out.names, predicted, kept_out.values, strict=True)
         ),
-        warnings=(*points.warnings, *measured.warnings, *_warnings(solution, kept_out)),
+        warnings=(*points.warnings, *measured.warnings, *caveats(solution, kept_out)),
     )
 
 
@@ -202,65 +215,19 @@ def _loss(form: Form, asked: str | None) -> Loss:
 def _require_enough(table: Path, form: Form, points: Points) -> None:
     needed = len(form.linear) + len(form.curved)
     sizes = int(sizes_of(points.inputs).max()) + 1 if len(points.values) else 0
+    names = ", ".join((*form.linear, *form.curved))
+    problems = []
     if sizes < needed:
-        names = ", ".join((*form.linear, *form.curved))
-        raise ConfigError(
+        problems.append(
             f"{table}: {len(points.values)} points at {sizes} different sizes cannot give the {needed} "
             f"coefficients ({names}) of {form.name}; "
             f"fit at least {needed} sizes, or a form with fewer coefficients"
         )
-
-
-def _warnings(solution: Solution, kept_out: Points) -> list[str]:
-    problem, measured = solution.problem, spread(solution)
-    warnings = [measured.note] if measured.note and measured.freedom else []
-    if not solution.converged:
-        warnings.append("the search did not converge: do not use these coefficients")
-    coefficients = len(problem.form.linear) + len(problem.form.curved)
-    if measured.sizes < coefficients + 2:
-        warnings.append(f"too few points: {measured.sizes} sizes for {coefficients} coefficients")
-    for name, present in zip(problem.form.linear, problem.present, strict=True):
-        if not present:
-            warnings.append(
-                f"{name} ended at zero, its boundary: the points show no {problem.form.name} offset"
+    for column, name in enumerate(form.inputs):
+        if sizes and len(form.inputs) > 1 and np.ptp(points.inputs[:, column]) == 0:
+            problems.append(
+                f"{table}: {name} is {points.inputs[0, column]:g} at every point, so {form.name} cannot say "
+                f"what it does; vary it, or fit a form of one abscissa with --x"
             )
-    if problem.form.vanishing and measured.sizes < SURE_FROM:
-        warnings.append(
-            f"{measured.sizes} sizes cannot say whether there is an offset: "
-            f"below {SURE_FROM}, E and alpha trade off"
-        )
-    return warnings + _twins(solution, measured.covariance) + _reach(problem, kept_out)
-
-
-def _twins(solution: Solution, covariance: Array) -> list[str]:
-    """Warn of coefficients that the points cannot tell apart; A and its exponent are so by construction."""
-    names = solution.problem.names
-    watched = [
-        i
-        for i, name in enumerate(names)
-        if name in (*solution.problem.form.vanishing, *solution.problem.form.curved)
-    ]
-    errors = np.sqrt(np.diag(covariance))
-    return [
-        f"ill-conditioned: {names[i]} and {names[j]} are nearly the same thing here (correlation "
-        f"{covariance[i, j] / errors[i] / errors[j]:+.4f})"
-        for i in watched
-        for j in watched
-        if i < j and errors[i] * errors[j] > 0 and abs(covariance[i, j]) > TWINS * errors[i] * errors[j]
-    ]
-
-
-def _reach(problem: Problem, kept_out: Points) -> list[str]:
-    warnings = []
-    for column, name in enumerate(problem.form.inputs):
-        fitted = problem.inputs[:, column]
-        if fitted.max() < 10 * fitted.min():
-            warnings.append(
-                f"{name} spans {np.log10(fitted.max() / fitted.min()):.2f} decades; a law needs at least one"
-            )
-        beyond = kept_out.inputs[:, column].max(initial=0) / fitted.max()
-        if beyond > 3:
-            warnings.append(
-                f"extrapolation: a held-out {name} lies {beyond:.1f} times beyond the largest fitted one"
-            )
-    return warnings
+    if problems:
+        raise ConfigError(problems)

@@ -80,6 +80,9 @@ class Form(Protocol):
     def is_linear_under(self, loss: Loss, /) -> bool:
         """Whether the residuals are linear in the search coordinates, so that Student's t is exact."""
 
+    def told(self, linear: Array, theta: Array, /) -> tuple[Array, Array]:
+        """Return the coefficients by which a law is told, where several sets of them give the same law."""
+
     def exponents(self, coefficients: dict[str, float], /) -> dict[str, float]:
         """Return the compute-optimal exponents a and b, where the law has them."""
 

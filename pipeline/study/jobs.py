@@ -63,14 +63,14 @@ class Jobs:
 
     def train_job(self, name: str, folder: str = "runs") -> Job:
         """Return the training of a run, as it is submitted."""
-        return self._job("train", train_record(name, folder))
+        return self.job("train", train_record(name, folder))
 
     def _train_job(self, name: str, train: Mapping[str, Any], folder: str) -> Job:
         run = self.run(name, folder)
         if not self.is_queued:
             end_orphan(run)
         job = self.train_job(name, folder)
-        return _written(job, {**train, "out": str(run.directory), "data": str(self.data)})
+        return written(job, {**train, "out": str(run.directory), "data": str(self.data)})
 
     def _evaluate_job(self, name: str, folder: str) -> Job:
         run = self.run(name, folder)
@@ -81,9 +81,10 @@ class Jobs:
             "checkpoint": str(run.checkpoints()[-1]),
             "data": str(self.data),
         }
-        return _written(self._job("evaluate", evaluate_record(name, folder), alone=True), config)
+        return written(self.job("evaluate", evaluate_record(name, folder), alone=True), config)
 
-    def _job(self, verb: str, name: str, alone: bool = False) -> Job:
+    def job(self, verb: str, name: str, alone: bool = False) -> Job:
+        """Return a command whose configuration will lie under this name."""
         path = self.out / "configs" / f"{name}.yaml"
         environment = dict(self.environment)
         return Job(
@@ -91,7 +92,7 @@ class Jobs:
         )
 
 
-def _written(job: Job, config: Mapping[str, Any]) -> Job:
+def written(job: Job, config: Mapping[str, Any]) -> Job:
     """Write a job's configuration where the job reads it, and return the job."""
     write_text(Path(job.argv[1]), yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     return job

@@ -1,6 +1,8 @@
 """The study stage: a ladder of sizes (or a sweep of learning rates), trained, evaluated, fitted and judged.
 
-A study's directory holds plan.json (frozen before anything is trained), configs/, runs/, jobs/ (what became
+A configuration with `trials` is another design, a comparison of them: see `comparison`.
+
+A ladder's directory holds plan.json (frozen before anything is trained), configs/, runs/, jobs/ (what became
 of each job), points.csv, fits/ (choice.json is written before the largest size is trained), verdict.json and
 figures/.
 """
@@ -21,10 +23,11 @@ from pipeline.formats.lock import sole_writer
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.publish import read_json, remove_leftovers, write_json, write_text
-from pipeline.study import choice, collect, figures, rule, sweep
+from pipeline.study import choice, collect, comparison, figures, rule, sweep, trial_plan, trials
 from pipeline.study import plan as plans
 from pipeline.study.collect import Point
-from pipeline.study.config import Config, Preview, decisive, plan
+from pipeline.study.config import Config, Preview, decisive
+from pipeline.study.config import plan as preview_of
 from pipeline.study.fit import Fit, fit_points
 from pipeline.study.form import load
 from pipeline.study.jobs import Jobs
@@ -37,14 +40,27 @@ __all__ = ["Config", "Preview", "describe", "plan", "run"]
 LOG = logging.getLogger("loglinear.study")
 
 
-def describe(config: Config, preview: Preview) -> str:
+def plan(config: Config | trials.Config) -> Preview | trial_plan.Plan:
+    """Return what follows from a configuration of either design; ConfigError where it cannot be."""
+    return trial_plan.make(config) if isinstance(config, trials.Config) else preview_of(config)
+
+
+def describe(config: Config | trials.Config, preview: Preview | trial_plan.Plan) -> str:
     """Return what will be done as lines for people: the frozen plan where there is one, else the sizes."""
+    if isinstance(config, trials.Config):
+        assert isinstance(preview, trial_plan.Plan)
+        return comparison.describe(config, preview)
+    assert isinstance(preview, Preview)
     path = config.out / "plan.json"
     return "\n".join(plans.table(plans.read(path)) if path.is_file() else preview.lines())
 
 
-def script(config: Config, preview: Preview, queue: Queue) -> str:
+def script(config: Config | trials.Config, preview: Preview | trial_plan.Plan, queue: Queue) -> str:
     """Return the array of the runs that would be submitted first; touches nothing."""
+    if isinstance(config, trials.Config):
+        assert isinstance(preview, trial_plan.Plan)
+        return comparison.script(config, preview, queue)
+    assert isinstance(preview, Preview)
     if not (config.data / MANIFEST).is_file():
         return f"{config.data}: the dataset is not there yet; its runs would be one array of the queue"
     jobs = _Study(config, preview, lambda _: queue, is_queued=True).first_jobs()
@@ -52,7 +68,10 @@ def script(config: Config, preview: Preview, queue: Queue) -> str:
 
 
 def run(
-    config: Config, preview: Preview, launchers: Launchers | None = None, queue: Queue | None = None
+    config: Config | trials.Config,
+    preview: Preview | trial_plan.Plan,
+    launchers: Launchers | None = None,
+    queue: Queue | None = None,
 ) -> str:
     """Carry the study to its verdict and return that as text; what is finished is not done again.
 
@@ -60,6 +79,10 @@ def run(
     with a `queue` the jobs go there, while this process waits for them.
     """
     start = launchers or (lambda threads: queue or local.Config(threads=threads).build())
+    if isinstance(config, trials.Config):
+        assert isinstance(preview, trial_plan.Plan)
+        return comparison.run(config, preview, start, is_queued=queue is not None)
+    assert isinstance(preview, Preview)
     config.out.mkdir(parents=True, exist_ok=True)
     refusal = f"{config.out}: another process works on this study; wait for it, or stop it"
     with sole_writer(config.out / "study.lock", refusal):

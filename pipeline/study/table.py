@@ -75,6 +75,7 @@ class Table:
             raise ConfigError(f"{path}: not a readable CSV: {_first_line(fault)}") from None
         # Conditions come from a command line: they may look at the table and at nothing else.
         self._connection.execute("SET enable_external_access=false; SET lock_configuration=true")
+        self._require([name for part, name in columns.counts.items() if name != part])
         self._add_counts()
 
     def __enter__(self) -> Table:
@@ -117,6 +118,7 @@ class Table:
         names = [self.abscissa if name == "x" else name for name in inputs]
         wanted = [*names, self._columns.value, *([self._columns.weights] if self._columns.weights else [])]
         self._require(wanted)
+        self._refuse_duplicates()
         above_zero = {
             *(names if positive_inputs else ()),
             *([self._columns.weights] if self._columns.weights else []),
@@ -157,6 +159,21 @@ class Table:
         if not held.any():
             raise ConfigError(f"{self._path}: --hold-out {what!r}: no row matches; loosen the condition")
         return held
+
+    def _refuse_duplicates(self) -> None:
+        """Raise ConfigError where rows are the same in every cell: a run counted twice looks more certain."""
+        cells = ", ".join(_quoted(name) for name in self._header)
+        rows = f"list({ROW} ORDER BY {ROW})"
+        groups = self._query(f"SELECT {rows} FROM points GROUP BY {cells} ORDER BY {rows}")
+        twice = [same for (same,) in groups if len(same) > 1]
+        if twice:
+            raise ConfigError(
+                [
+                    f"{self._path}: rows {', '.join(map(str, same))} are duplicates, the same in every cell; "
+                    "remove all but one, or tell repeated runs apart in a column such as seed"
+                    for same in twice[:20]
+                ]
+            )
 
     def _add_counts(self) -> None:
         """Name the parts of C = 6*N*D, and compute a missing third from the other two."""

@@ -64,9 +64,10 @@ def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
 
 
 def test_the_contract_of_verbs_is_kept() -> None:
-    due = "quickstart data train evaluate finetune study fit plan sample export report show status stop ls doctor"
+    stages = "data train evaluate finetune study"
+    others = "quickstart fit plan sample export report show status stop ls doctor"
 
-    assert sorted(VERBS) == sorted(due.split())
+    assert sorted(VERBS) == sorted([*stages.split(), *others.split()])
 
 
 def test_a_dry_run_shows_configuration_plan_and_job_and_touches_nothing(

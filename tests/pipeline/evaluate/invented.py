@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .invented_labelled import LABELLED
+
 WORD = "qxzjk"
 """The one word that is an id, with the blank before it; all else is spelled in bytes, so that texts as long
 as each other have as many ids."""
@@ -291,6 +293,7 @@ TREEBANK = (
 SAMPLES = {"prompt_tokens": 8, "max_new_tokens": 16}
 
 INVENTED: dict[str, Invented] = {
+    **{name: Invented(**given) for name, given in LABELLED.items()},
     "cbt_cn": cloze("CN"),
     "cbt_ne": cloze("NE"),
     "cnn_dailymail": cnn_dailymail(),

@@ -22,7 +22,9 @@ def test_laws_are_evaluated_as_their_formulas_say() -> None:
     assert laws.value("log-linear", {"a": 3.0, "b": -0.25}, 1e4) == pytest.approx(2.0)
     assert laws.value("power", {"A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(2.0)
     assert laws.value("offset-power", {"E": 1.0, "A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(3.0)
-    assert laws.value("sigmoid", {"low": 0.0}, 1.0) is None
+    sigmoid = {"low": 0.25, "high": 0.75, "slope": -2.0, "center": 3.0}
+    assert laws.value("sigmoid", sigmoid, 3.0) == pytest.approx(0.5)
+    assert laws.value("hoffmann", {"E": 0.0}, 1.0) is None
 
 
 def test_the_drawn_law_passes_through_the_prediction_of_the_study(whole: Path) -> None:

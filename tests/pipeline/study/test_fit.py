@@ -9,7 +9,8 @@ from scipy import stats
 from pipeline.study import form as forms
 from pipeline.study.fit import Fit, fit_points
 from pipeline.study.intervals import band
-from pipeline.study.solve import Problem, descend, solve
+from pipeline.study.problem import Problem
+from pipeline.study.solve import descend, solve
 from pipeline.study.table import Points
 
 SIZES = np.array([2e4, 5e4, 1.2e5, 3e5, 8e5, 2e6, 5e6])
@@ -98,12 +99,23 @@ def test_a_planted_law_is_recovered_under_every_loss(offset, scale, alpha, loss)
     assert got["alpha"] == pytest.approx(alpha, rel=1e-3)
 
 
+AT = {
+    "log-linear": [7.0, -0.3],
+    "power": [1.0, 0.13],
+    "offset-power": [0.5, 1.0, 0.13],
+    "hoffmann": [0.5, 1.0, 1.5, 0.13, 0.21],
+    "overtraining": [0.5, 1.0, 1.5, 0.07],
+    "sigmoid": [4.0, 6.0, 1.7, 5.2],
+}
+
+
 @pytest.mark.parametrize("name", forms.available())
 @pytest.mark.parametrize("loss", forms.LOSSES)
 def test_gradients_are_those_of_finite_differences(name, loss):
-    form = forms.load(name)
-    problem = Problem.of(form, loss, SIZES[:, None], 5 + SIZES**-0.1)
-    p = np.array([7.0, -0.3]) if not form.positive else np.array([0.5, 1.0, 0.13])[-len(problem.names) :]
+    form, p = forms.load(name), np.array(AT[name])
+    columns = [SIZES if form.positive_inputs else np.log10(SIZES), 40 * SIZES[::-1], SIZES**1.5]
+    inputs = np.column_stack(columns[: len(form.inputs)])
+    problem = Problem.of(form, loss, inputs, 5 + SIZES**-0.1)
 
     for i, slope in enumerate(problem.curvature(p)[0]):
         h = np.zeros(len(p))

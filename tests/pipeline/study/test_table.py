@@ -91,7 +91,22 @@ FAULTS = {
     "empty": ("", {}, r"points.csv: empty"),
     "no rows": ("params,loss\n", {}, r"0 points at 0 different sizes"),
     "no such loss": (GOOD, {"loss": "mae"}, r"--loss mae: no such loss; there are mse, mse-log, huber-log"),
-    "no such form": (GOOD, {"form": "cubic"}, r"--form cubic: no such form; there are log-linear"),
+    "no such form": (
+        GOOD,
+        {"form": "cubic"},
+        r"--form cubic: no such form; there are hoffmann, log-linear, offset-power, overtraining",
+    ),
+    "one size only": (
+        "params,tokens,loss\n" + "".join(f"1e6,{10**i},{4 - 0.1 * i}\n" for i in range(6, 12)),
+        {"form": "hoffmann"},
+        r"params is 1e\+06 at every point, so hoffmann cannot say what it does; vary it",
+    ),
+    "duplicates": (GOOD + "1e7,3\n", {}, r"rows 2, 4 are duplicates, the same in every cell; remove all but"),
+    "a column that is not there": (
+        "tokens,flops,loss\n1e6,1e15,3\n",
+        {"params": "Model Size"},
+        r"no column 'Model Size'; say which column it is with",
+    ),
     "files": (GOOD, {"where": "(select count(*) from read_text('/etc/passwd')) > 0"}, r"not a condition"),
 }
 

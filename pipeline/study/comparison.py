@@ -1,0 +1,157 @@
+"""A comparison carried out: trainings, then fine-tunings of every trial on every dataset, then the table.
+
+Its directory holds plan.json, configs/, runs/ (trainings), finetuned/ (all seeds of a trial on a dataset in
+each folder), jobs/ (what became of each job), comparison.json, comparison.csv and figures/.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from launch.code import Code
+from launch.launcher import Job, Launcher, Queue
+from pipeline.config import dump
+from pipeline.errors import ConfigError, FormatError
+from pipeline.formats.lock import sole_writer
+from pipeline.formats.publish import remove_leftovers, write_json, write_text
+from pipeline.formats.run import Run
+from pipeline.formats.summary import NAME as SUMMARY
+from pipeline.formats.summary import Summary
+from pipeline.study import comparison_figures, trial_plan
+from pipeline.study.compared import Comparison, compared
+from pipeline.study.jobs import Jobs, end_orphan, with_threads, written
+from pipeline.study.planner import now
+from pipeline.study.pool import Chain, Pool, Step, recorded_failures
+from pipeline.study.trial_plan import FineTuning, Plan
+from pipeline.study.trials import Config
+
+LOG = logging.getLogger("loglinear.study")
+
+FOLDER = "finetuned"
+NAME, TABLE = "comparison.json", "comparison.csv"
+Launchers = Callable[[int], Launcher]
+
+
+def describe(config: Config, plan: Plan) -> str:
+    """Return what will be done as lines for people."""
+    return "\n".join(trial_plan.table(plan, config))
+
+
+def script(config: Config, plan: Plan, queue: Queue) -> str:
+    """Return the array of the jobs that would be submitted first; touches nothing."""
+    study = _Comparing(config, plan, lambda _: queue, is_queued=True)
+    jobs = study.first_jobs()
+    return queue.script_of(jobs) if jobs else f"{config.out}: everything is done; no job would be submitted"
+
+
+def run(config: Config, plan: Plan, start: Launchers, is_queued: bool) -> str:
+    """Carry the comparison to its table and return what it says; what is finished is not done again.
+
+    Raises ConfigError where checkpoints or datasets are missing.
+    """
+    if plan.missing:
+        raise ConfigError(plan.missing)
+    config.out.mkdir(parents=True, exist_ok=True)
+    refusal = f"{config.out}: another process works on this study; wait for it, or stop it"
+    with sole_writer(config.out / "study.lock", refusal):
+        remove_leftovers(config.out)
+        found = _Comparing(config, plan, start, is_queued).finish()
+    return "\n".join(found.table() + list(found.summary))
+
+
+class _Comparing:
+    """One comparison while it is carried out."""
+
+    def __init__(self, config: Config, plan: Plan, start: Launchers, is_queued: bool):
+        self._config, self._plan, self._start, self._is_queued = config, plan, start, is_queued
+        self._code = Code.here()
+        own = self._code.variables(config.out, {**os.environ, **config.environment})
+        self._jobs = Jobs(
+            out=config.out,
+            data=config.data or Path(),
+            evaluate=None,
+            environment={**config.environment, **own},
+            is_queued=is_queued,
+        )
+
+    def finish(self) -> Comparison:
+        """Train, fine-tune, compare."""
+        config, plan = self._config, self._plan
+        self._code.pack(config.out)
+        write_json(config.out / "plan.json", {**plan.as_json(), "created": now()})
+        write_text(config.out / "config.yaml", dump(config))
+        for line in trial_plan.table(plan, config):
+            LOG.info("%s", line)
+        pool = Pool(self._start(config.threads), config.processes, self._jobs.records)
+        pool.run(self._trainings(), "training the networks")
+        pool.run([self._chain(job) for job in plan.finetunings], "fine-tuning")
+        found = compared(plan.finetunings, self._summaries(), config.trials)
+        comparison_figures.draw(config.out / "figures", found, config.trials)
+        write_text(config.out / TABLE, found.csv())
+        failures = recorded_failures(self._jobs.records)
+        write_json(config.out / NAME, {"written": now(), "failures": failures, **found.as_json()})
+        return found
+
+    def first_jobs(self) -> list[Job]:
+        """Return the jobs that can start at once, finished ones left out."""
+        trainings = [run.name for run in self._plan.trainings if not self._jobs.run(run.name).finished]
+        if trainings:
+            return [self._jobs.train_job(name) for name in trainings]
+        return [self._job(job) for job in self._plan.finetunings if not self._is_done(job)]
+
+    def _trainings(self) -> list[Chain]:
+        threads, speed = self._config.threads, self._config.flops_per_second
+        return [
+            self._jobs.chain(
+                run.name, run.train, threads=threads, seconds=run.flops / speed if speed else None
+            )
+            for run in self._plan.trainings
+        ]
+
+    def _chain(self, job: FineTuning) -> Chain:
+        speed = self._config.flops_per_second
+        step = Step(make=lambda: self._begin(job), is_done=lambda: self._is_done(job))
+        seconds = job.flops / speed if speed and job.flops else None
+        return Chain(name=job.name, steps=(step,), seconds=seconds)
+
+    def _begin(self, job: FineTuning) -> Job:
+        """Write a fine-tuning's configuration, once nobody else writes its folder, and return its job."""
+        folder = self._folder(job)
+        if not self._is_queued:
+            end_orphan(Run(folder))
+        run = self._jobs.run(job.training) if job.training else None
+        content = {
+            **with_threads(job.finetune, self._config.threads),
+            "out": str(folder),
+            "checkpoint": str(run.checkpoints()[-1]) if run else job.checkpoint,
+            "data": None if self._config.labelled is None else str(self._config.labelled),
+        }
+        return written(self._job(job), content)
+
+    def _job(self, job: FineTuning) -> Job:
+        return self._jobs.job("finetune", f"{FOLDER}-{job.name}")
+
+    def _is_done(self, job: FineTuning) -> bool:
+        """Tell whether every seed that is asked for has its figures."""
+        path = self._folder(job) / SUMMARY
+        if not path.is_file():
+            return False
+        return all({str(seed) for seed in job.seeds} <= set(f.values) for f in Summary.read(path).figures)
+
+    def _summaries(self) -> dict[str, Summary]:
+        """Return the figures of each job; FormatError where a trial's jobs started from other weights."""
+        found = {job.name: Summary.read(self._folder(job) / SUMMARY) for job in self._plan.finetunings}
+        for trial in self._config.trials:
+            jobs = [job for job in self._plan.finetunings if job.trial == trial.name]
+            if len({found[job.name].inputs.get("weights") for job in jobs}) > 1:
+                raise FormatError(
+                    f"{self._config.out}: the fine-tunings of {trial.name} started from different weights; "
+                    f"remove {', '.join(str(self._folder(job)) for job in jobs)} and run the study again"
+                )
+        return found
+
+    def _folder(self, job: FineTuning) -> Path:
+        return self._config.out / FOLDER / job.name

@@ -1,0 +1,109 @@
+"""What a comparison asks for: networks side by side, fine-tuned on the same datasets with the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from model.config import GPTConfig
+from pipeline.composition import Composed, lay_over
+from pipeline.config import Kind, Plain, Schema, execution, identity, kind_name
+from pipeline.errors import ConfigError
+
+KEY = "trials"
+"""The key that tells a comparison from a ladder."""
+TRAIN_KEYS = ("model", "optim", "global_batch_tokens", "train_tokens")
+DECIDED = ("out", "checkpoint", "dataset", "data", "seeds")
+"""What of a fine-tuning's configuration the study gives."""
+
+
+def _with_kind(value: Any) -> Any:
+    """Take a dataset's bare name for the dataset as it comes."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Dataset = Annotated[Any, Kind("pipeline.finetune.datasets"), pydantic.BeforeValidator(_with_kind)]
+
+
+class Trial(Schema):
+    """A network, or a way to fine-tune it. One that is trained lies over the comparison's `train`."""
+
+    name: str = identity(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    checkpoint: Path | None = identity(None, description="a run, a checkpoint, or a folder of weights")
+    train: dict[str, Any] | None = identity(None, description="a training, as it differs from `train`")
+    finetune: dict[str, Any] = identity({}, description="a fine-tuning, as it differs from `finetune`")
+    paper: str = execution("", description="its row in the tables of GPT-1's paper")
+
+    @pydantic.model_validator(mode="after")
+    def _one_of_two(self) -> Trial:
+        if (self.checkpoint is None) == (self.train is None):
+            raise ValueError("give either checkpoint (a path) or train (a training, {} for the common one)")
+        if decided := sorted(set(self.finetune) & set(DECIDED)):
+            raise ValueError(f"finetune: {', '.join(decided)} is for the study to say; leave it out")
+        return self
+
+
+class Config(Schema):
+    """A comparison: every trial on every dataset, told beside the first trial."""
+
+    out: Path = execution()
+    data: Path | None = execution(None, description="the dataset that trials are pre-trained on")
+    train: dict[str, Any] = identity({}, description="the training that each trial's `train` completes")
+    finetune: dict[str, Any] = identity(
+        description="what fine-tunings share; network, dataset and seeds in it do not count"
+    )
+    trials: tuple[Trial, ...] = identity(
+        min_length=2, description="the first is what others are held against"
+    )
+    datasets: tuple[Dataset, ...] = identity(min_length=1, description="kinds of labelled datasets")
+    labelled: Path | None = execution(
+        None, description="folder of the labelled datasets; null to have them by name"
+    )
+    seeds: tuple[int, ...] = identity((0, 1, 2), min_length=1, description="of each fine-tuning")
+    processes: int = execution(2, ge=1)
+    threads: int = execution(1, ge=1)
+    flops_per_second: float | None = execution(
+        None, gt=0, description="what a process reaches here, as measured; the plan then tells hours"
+    )
+    environment: dict[str, str] = execution({}, description="variables of the jobs")
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Config:
+        for what, names in (
+            ("trials", [trial.name for trial in self.trials]),
+            ("datasets", [kind_name(dataset) for dataset in self.datasets]),
+            ("seeds", [str(seed) for seed in self.seeds]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: given twice: {', '.join(twice)}")
+        if self.data is None and any(trial.train is not None for trial in self.trials):
+            raise ValueError("data: missing; trials are pre-trained on it")
+        return self
+
+
+class Complete(Schema):
+    """What of a training a plan looks at."""
+
+    model: Annotated[GPTConfig, Plain(GPTConfig)] = identity()
+
+
+def training(config: Config, trial: Trial) -> dict[str, Any]:
+    """Return the whole training of a trial that has one; ConfigError names the keys that it lacks."""
+    assert trial.train is not None
+    completed = _over(config.train, trial.train)
+    if missing := [key for key in TRAIN_KEYS if key not in completed]:
+        raise ConfigError(f"trials.{trial.name}.train: {', '.join(missing)} missing, here and in train")
+    return {"seed": 0, **completed}
+
+
+def fine_tuning(config: Config, trial: Trial) -> dict[str, Any]:
+    """Return what a trial's fine-tunings share."""
+    kept = {key: value for key, value in config.finetune.items() if key not in DECIDED}
+    return _over(kept, trial.finetune)
+
+
+def _over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(lay_over(Composed(dict(base)), Composed(dict(over))).value)

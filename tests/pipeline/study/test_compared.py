@@ -1,0 +1,111 @@
+"""What figures of fine-tunings say beside each other."""
+
+import math
+
+import pytest
+
+from pipeline.formats.summary import Figure, Summary
+from pipeline.study.compared import Comparison, compared, guess
+from pipeline.study.trial_plan import FineTuning
+from pipeline.study.trials import Trial
+
+
+def job(trial: str, dataset: str = "cola", metric: str = "matthews") -> FineTuning:
+    return FineTuning(
+        name=f"{trial}-{dataset}",
+        trial=trial,
+        dataset=dataset,
+        metric=metric,
+        checkpoint="x",
+        training=None,
+        seeds=(0, 1),
+        steps=1,
+        tokens=1,
+        flops=None,
+        positives=0.5,
+        finetune={},
+    )
+
+
+def summary(*values: float, metric: str = "matthews", stderr: float | None = 0.03, **more) -> Summary:
+    mean = sum(values) / len(values)
+    sd = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
+    figure = Figure(
+        split="validation",
+        metric=metric,
+        values={str(seed): value for seed, value in enumerate(values)},
+        median=sorted(values)[len(values) // 2],
+        mean=mean,
+        sd=sd,
+        stderr=stderr,
+        num_examples=100,
+        chance=more.get("chance"),
+        paper=more.get("paper", {}),
+    )
+    return Summary(task="finetune/cola", config_hash="", inputs={}, figures=(figure,))
+
+
+def both(first: Summary, second: Summary) -> Comparison:
+    trials = [Trial(name=name, checkpoint="x", paper="no pre-training") for name in ("a", "b")]
+    return compared([job("a"), job("b")], {"a-cola": first, "b-cola": second}, trials)
+
+
+def test_the_error_of_a_figure_has_the_scatter_of_seeds_and_the_examples_in_it():
+    cell = both(summary(0.3, 0.4, 0.5), summary(0.1)).main("a", "cola")
+
+    assert cell.error == pytest.approx(math.hypot(0.03, 0.1 / math.sqrt(3)))
+    assert (cell.median, cell.low, cell.high) == (0.4, 0.3, 0.5)
+
+
+def test_a_difference_has_the_errors_of_both():
+    found = both(summary(0.4, 0.4), summary(0.1, 0.1, stderr=0.04))
+
+    cell = found.main("b", "cola")
+    assert cell.difference == pytest.approx(-0.3)
+    assert cell.difference_error == pytest.approx(0.05)
+    assert "b beside a: worse on cola (matthews -0.300 ± 0.050)." in found.summary
+
+
+def test_what_is_within_two_errors_of_chance_is_said_to_be_at_chance():
+    found = both(summary(0.3, 0.3), summary(0.059, 0.059))
+
+    assert found.main("a", "cola").told == "above chance"
+    assert found.main("b", "cola").told == "at chance"
+    assert "At chance: b on cola." in found.summary
+    assert "at chance" in found.table()[2]
+    assert both(summary(0.3), summary(-0.2)).main("b", "cola").told == "below chance"
+
+
+def test_differences_that_cannot_be_told_are_said_to_be_none():
+    assert "not told apart on cola" in both(summary(0.30), summary(0.34)).summary[0]
+
+
+def test_the_paper_stands_beside_the_trial_that_names_its_row():
+    published = {"GPT-1": 0.454, "no pre-training": 0.189}
+
+    assert both(summary(0.3), summary(0.1, paper=published)).main("b", "cola").paper == 0.189
+
+
+@pytest.mark.parametrize(
+    ("metric", "known", "guessed"),
+    [
+        ("accuracy", 0.7, 0.7),
+        ("matthews", None, 0.0),
+        ("pearson", None, 0.0),
+        ("f1", None, 0.8),
+        ("loss", None, None),
+    ],
+)
+def test_guessing_scores_what_always_saying_the_commonest_scores(metric, known, guessed):
+    assert guess(metric, 2 / 3, known) == (None if guessed is None else pytest.approx(guessed))
+
+
+def test_one_seed_without_an_error_says_nothing_of_chance():
+    cell = both(summary(0.3, stderr=None), summary(0.1)).main("a", "cola")
+
+    assert (cell.error, cell.told) == (None, None)
+    assert "," in both(summary(0.3, stderr=None), summary(0.1)).csv()
+
+
+def test_a_network_that_always_says_the_same_is_at_chance_without_an_error():
+    assert both(summary(0.0, stderr=None), summary(0.1)).main("a", "cola").told == "at chance"

@@ -1,0 +1,45 @@
+"""Accuracy predicted through bits per byte, and the interval that holds both steps' errors."""
+
+import numpy as np
+import pytest
+
+from pipeline.study.form import load
+from pipeline.study.problem import Problem
+from pipeline.study.solve import solve
+from pipeline.study.two_step import chain
+
+SIZES = np.geomspace(1e7, 1e9, 9)
+LARGEST = np.array([[1e10]])
+
+
+def bits(sizes):
+    return 0.6 + 30 * sizes**-0.22
+
+
+def accuracy(x):
+    return 0.25 + 0.7 / (1 + np.exp(8 * (x - 0.95)))
+
+
+def steps(noise: float, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    x = bits(SIZES) * np.exp(noise * generator.standard_normal(9))
+    y = accuracy(x) + noise * generator.standard_normal(9)
+    return (
+        solve(Problem.of(load("offset-power"), "mse-log", SIZES[:, None], x)),
+        solve(Problem.of(load("sigmoid"), "mse", x[:, None], y)),
+    )
+
+
+def test_exact_points_give_the_accuracy_of_the_planted_laws():
+    found = chain(*steps(0.0), LARGEST)
+
+    assert found.bits_per_byte == pytest.approx(bits(1e10), rel=1e-4)
+    assert found.value == pytest.approx(accuracy(bits(1e10)), rel=1e-3)
+
+
+def test_the_interval_holds_the_truth_and_what_lies_outside_the_sigmoid_is_told():
+    found = chain(*steps(0.004), LARGEST)
+
+    assert found.low[0] < accuracy(bits(1e10)) < found.high[0]
+    assert 0.005 < found.high[0] - found.low[0] < 0.4
+    assert "1 of 1 predicted bits per byte lie outside" in found.warnings[0]
