@@ -72,11 +72,17 @@ def lay_over(base: Composed, over: Composed) -> Composed:
         return over
     value, places = dict(old), dict(base.places)
     for key in new:
-        below = lay_over(_part(base, key), _part(over, key)) if key in old else _part(over, key)
+        below = lay_over(part(base, key), part(over, key)) if key in old else part(over, key)
         value[key] = below.value
         places = {where: place for where, place in places.items() if where[:1] != (key,)}
         places.update({(key, *where): place for where, place in below.places.items()})
     return Composed(value, places)
+
+
+def part(composed: Composed, key: str | int) -> Composed:
+    """Return what is under a key, or at a place of a list."""
+    places = {where[1:]: place for where, place in composed.places.items() if where[:1] == (key,)}
+    return Composed(composed.value[key], places)
 
 
 def secrets_in(composed: Composed) -> list[str]:
@@ -239,15 +245,10 @@ def _picked(base: Composed, over: Composed) -> Composed:
     }
     value, places = [], dict(over.places)
     for place, item in enumerate(over.value):
-        found = _part(base, kinds[item]) if isinstance(item, str) and item in kinds else Composed(item)
+        found = part(base, kinds[item]) if isinstance(item, str) and item in kinds else Composed(item)
         value.append(found.value)
         places |= {(place, *where): at for where, at in found.places.items()}
     return Composed(value, places)
-
-
-def _part(composed: Composed, key: str | int) -> Composed:
-    places = {where[1:]: place for where, place in composed.places.items() if where[:1] == (key,)}
-    return Composed(composed.value[key], places)
 
 
 def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ FREE = (
     "env",
     "secrets",
 )  # any key may be in these
-SIGNED = ("exponent",)  # numbers that may be below zero
+SIGNED = ("exponent", "min_karma", "transferred_layers")  # numbers that may be below zero
 
 
 @dataclass(frozen=True)

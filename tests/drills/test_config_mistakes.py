@@ -51,7 +51,7 @@ def use(configs: Path, path: Path) -> Ended:
                 user, {"from": "configs/data/webtext.yaml", "out": str(configs.parent / "out"), **section}
             )
             return command("data", user, "--until", "links" if path.stem != "wikipedia" else "wikipedia")
-        case "data" | "train" | "evaluate" | "study" as verb:
+        case "data" | "train" | "evaluate" | "finetune" | "study" as verb:
             return command(verb, path, "--dry-run")
         case "launch":
             (configs.parent / "hostfile").write_text("node-0 slots=2\n")

@@ -43,6 +43,13 @@ class Config(EngineSettings):
         None, description="reduce gradients during the backward pass; default: in ZeRO 2 and 3 on GPUs"
     )
 
+    @pydantic.field_validator("zero_stage", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which equals 0 or 1
+            raise ValueError(f"{str(value).lower()} is no stage; give 0, 1, 2 or 3")
+        return value
+
     @pydantic.model_validator(mode="after")
     def _offload_needs_zero(self) -> Config:
         if self.offload and self.zero_stage == 0:
