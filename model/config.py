@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,7 +51,8 @@ class GPTConfig:
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
-        if (self.architecture == "lstm") != bool(self.n_hidden):
+        has_units = self.n_hidden is not None
+        if (self.architecture == "lstm") != has_units or (self.n_hidden is not None and self.n_hidden < 1):
             raise ValueError(f"n_hidden is {self.n_hidden}: an lstm has some, no other network has any")
         if self.architecture == "lstm" and not self.causal:
             raise ValueError("causal is false, but an lstm reads from left to right")
@@ -58,8 +60,8 @@ class GPTConfig:
             raise ValueError(f"n_embd ({self.n_embd}) must be a multiple of n_head ({self.n_head})")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}, but must be at least 0 and below 1")
-        if self.position_std < 0:
-            raise ValueError(f"position_std is {self.position_std}, but must not be negative")
+        if not 0 <= self.position_std < math.inf:
+            raise ValueError(f"position_std is {self.position_std}, but must be 0 or more, and finite")
 
 
 def parameters(config: GPTConfig) -> int:

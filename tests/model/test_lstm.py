@@ -61,6 +61,8 @@ def test_it_is_saved_and_read_with_its_units(network, tmp_path):
     ("wrong", "message"),
     [
         ({"n_hidden": None}, "n_hidden is None: an lstm has some"),
+        ({"n_hidden": 0}, "n_hidden is 0: an lstm has some"),
+        ({"n_hidden": -7}, "n_hidden is -7: an lstm has some"),
         ({"architecture": "gpt2"}, "n_hidden is 20: an lstm has some, no other network has any"),
         ({"causal": False}, "an lstm reads from left to right"),
     ],
