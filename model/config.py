@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 # What a paper states and what its code does differ; see `GPTConfig.position_std`.
 POSITION_STD_RELEASED = 0.01
+# No network is a hundredth of it; beyond it the sizes of matrices leave 64 bits.
+LARGEST = 1 << 24
 
 Architecture = Literal["gpt2", "gpt1", "lstm"]
 FAMILIES: MappingProxyType[Architecture, str] = MappingProxyType(
@@ -49,8 +51,9 @@ class GPTConfig:
             known = ", ".join(get_args(Architecture))
             raise ValueError(f"architecture is {self.architecture!r}, but must be one of {known}")
         for name in ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+            if not 1 <= getattr(self, name) <= LARGEST:
+                limits = "at least 1" if getattr(self, name) < 1 else f"at most {LARGEST:,}"
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be {limits}")
         has_units = self.n_hidden is not None
         if (self.architecture == "lstm") != has_units or (self.n_hidden is not None and self.n_hidden < 1):
             raise ValueError(f"n_hidden is {self.n_hidden}: an lstm has some, no other network has any")

@@ -54,7 +54,8 @@ def test_both_names_of_a_size_are_told():
     ("wrong", "message"),
     [
         ({"n_head": 5}, "n_embd (64) must be a multiple of n_head (5)"),
-        ({"n_layer": 0}, "n_layer is 0"),
+        ({"n_layer": 0}, "n_layer is 0, but must be at least 1"),
+        ({"n_embd": 1 << 70}, "n_embd is 1180591620717411303424, but must be at most 16,777,216"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"architecture": "gpt3"}, "architecture is 'gpt3', but must be one of gpt2, gpt1"),
     ],
