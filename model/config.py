@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 # What a paper states and what its code does differ; see `GPTConfig.position_std`.
 POSITION_STD_RELEASED = 0.01
+LAYER_NORM_EPS = 1e-5  # released code
+WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
 # No network is a hundredth of it; beyond it the sizes of matrices leave 64 bits.
 LARGEST = 1 << 24
 
@@ -128,11 +130,6 @@ FLOPS_FORMULAS: MappingProxyType[FlopsFormula, Callable[[GPTConfig, int], int]] 
         ),
     }
 )
-
-
-def weight_bytes(config: GPTConfig, bytes_per_parameter: int = 4) -> int:
-    """Return the bytes of one copy of the weights (4 a parameter in fp32, 2 in bf16)."""
-    return bytes_per_parameter * parameters(config)
 
 
 def describe(config: GPTConfig) -> str:

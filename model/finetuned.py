@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
+from model.config import WEIGHT_STD
 from model.heads import IGNORED
-from model.transformer import GPT, WEIGHT_STD, Linear
+from model.transformer import GPT, Linear
 
 Reading = Literal["text", "orders", "answers", "spans"]
 CLASSIFIER_DROPOUT = 0.1  # paper (GPT-1, section 4.1)

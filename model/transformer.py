@@ -18,13 +18,10 @@ from torch.utils.checkpoint import checkpoint
 
 from model import fused
 from model.attention import Mask, attend, document_mask
-from model.config import GPTConfig
+from model.config import LAYER_NORM_EPS, WEIGHT_STD, GPTConfig
 from model.heads import next_token_loss, token_losses
 from model.lstm import RecurrentBlock
 from model.operators import causal_attention, gelu, heads
-
-LAYER_NORM_EPS = 1e-5  # released code
-WEIGHT_STD = 0.02  # released code; the paper of GPT-1 states it too
 
 
 class GPT(nn.Module):

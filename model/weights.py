@@ -24,8 +24,7 @@ from model import weights_openai
 from model.config import Architecture, GPTConfig
 from model.tokenizer import Tokenizer
 from model.transformer import GPT
-from model.weights_config import config_content
-from model.weights_config import read_config as read_hugging_face_config
+from model.weights_config import config_content, read_config
 
 WEIGHTS = "model.safetensors"
 METADATA = MappingProxyType({"format": "pt"})
@@ -108,13 +107,6 @@ def load_network(
     return model.eval()
 
 
-def read_config(directory: Path) -> GPTConfig:
-    """Return the shape of a folder's model without reading its weights; raises as `load_model`."""
-    if weights_openai.architecture_of(directory):
-        return weights_openai.read_config(directory)
-    return read_hugging_face_config(directory)
-
-
 def published(name: str, architecture: Architecture = "gpt2") -> tuple[str, bool]:
     """Return what a weight is called in the published layout, and whether it lies turned there."""
     names = _GPT1_NAMES if architecture == "gpt1" else {}
@@ -151,7 +143,7 @@ def _read(directory: Path) -> tuple[GPTConfig, dict[str, Tensor]]:
     if weights_openai.architecture_of(directory):
         config, arrays = weights_openai.read(directory)
         return config, {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return read_hugging_face_config(directory), _read_tensors(directory)
+    return read_config(directory), _read_tensors(directory)
 
 
 def _without_padding(tensors: Mapping[str, Tensor], vocab_size: int) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from model.config import POSITION_STD_RELEASED, Architecture, GPTConfig
-from model.transformer import LAYER_NORM_EPS, WEIGHT_STD
+from model import weights_openai
+from model.config import LAYER_NORM_EPS, POSITION_STD_RELEASED, WEIGHT_STD, Architecture, GPTConfig
 from model.weights_openai import GPT1_POSITION_STD, labelled
 
 # What a config.json may say and our network cannot do otherwise; absent keys mean these values.
@@ -70,10 +70,12 @@ _KINDS: Mapping[str, _Kind] = MappingProxyType(
 
 
 def read_config(directory: Path) -> GPTConfig:
-    """Return the shape in a folder's config.json.
+    """Return the shape of a folder's model, in Hugging Face's layouts or as OpenAI released it.
 
-    Raises FileNotFoundError if there is none, ValueError naming the file if it is of another network.
+    Raises FileNotFoundError if nothing tells it, ValueError naming the file if it is of another network.
     """
+    if weights_openai.architecture_of(directory):
+        return weights_openai.read_config(directory)
     path = directory / "config.json"
     if not path.is_file():
         raise FileNotFoundError(

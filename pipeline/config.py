@@ -52,9 +52,13 @@ def execution(default: Any = ..., **arguments: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """The annotation of a choice: `kind: NAME` picks a module of `folder`, the rest is its `Config`."""
+    """The annotation of a choice: `kind: NAME` picks a module of `folder`, the rest is its `Config`.
+
+    Where it is `bare`, a name alone stands for the kind as it comes.
+    """
 
     folder: str
+    bare: bool = False
 
     def names(self) -> list[str]:
         """Return the kinds there are: the modules of the folder."""
@@ -72,6 +76,8 @@ class Kind:
         if type(value).__module__.startswith(f"{self.folder}."):
             return value
         names = self.names()
+        if self.bare and isinstance(value, str):
+            value = {"kind": value}
         if not isinstance(value, dict) or "kind" not in value:
             raise PydanticCustomError(
                 "kind", "expected a mapping with kind: {names}", {"names": " | ".join(names)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.weights import read_config
+from model.weights_config import read_config
 from pipeline.config import differences, identity_hash, identity_of
 from pipeline.errors import ConfigError, StageError
 from pipeline.evaluate.network import load, load_tokenizer

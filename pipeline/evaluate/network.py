@@ -12,7 +12,8 @@ from model import tokenizer as tokenizers
 from model.config import GPTConfig
 from model.tokenizer import Tokenizer
 from model.transformer import GPT
-from model.weights import load_model, load_network, read_config
+from model.weights import load_model, load_network
+from model.weights_config import read_config
 from pipeline.errors import FormatError
 from pipeline.formats.subject import Subject
 

@@ -16,17 +16,12 @@ from pipeline.evaluate.harness import Config as HarnessConfig
 from pipeline.formats.subject import Subject, locate
 
 
-def _with_kind(value: Any) -> Any:
-    """Take a task's bare name for the task as it comes."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
 def _with_task(value: Any) -> Any:
     """Take the bare name of a task of lm-eval for the task as it comes."""
     return {"task": value} if isinstance(value, str) else value
 
 
-Task = Annotated[Any, Kind("pipeline.evaluate.tasks"), BeforeValidator(_with_kind)]
+Task = Annotated[Any, Kind("pipeline.evaluate.tasks", bare=True)]
 Harness = Annotated[HarnessConfig, BeforeValidator(_with_task)]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline import answers, metrics
 from pipeline.errors import FormatError
-from pipeline.finetune.dataset import Dataset, Example, Span
+from pipeline.finetune.dataset import Choice, Dataset, Example, Span
 from pipeline.metrics import Estimate
 
+CORRELATIONS = ("matthews", "pearson", "spearman")
 Prediction = int | float | str
 """The number of a class or an answer, a score, or the text of a span."""
 
@@ -35,6 +37,25 @@ def figures(
         of_group = [examples[place] for place in chosen], [predictions[place] for place in chosen]
         found |= {f"{name}_{group}": METRICS[name](*of_group) for name in dataset.metrics}
     return found
+
+
+def guessed(dataset: Dataset, examples: Sequence[Example]) -> dict[str, float]:
+    """Return what guessing scores: always the commonest class; of answers any; for F1 always class 1.
+
+    Nothing for spans, of which there are too many to guess one.
+    """
+    labels = [example.label for example in examples if example.label is not None]
+    if not labels or dataset.kind == "span":
+        return {}
+    shares = {label: count / len(labels) for label, count in Counter(labels).items()}
+    answers_a_question = {len(example.answers) for example in examples if isinstance(example, Choice)}
+    found = dict.fromkeys(CORRELATIONS, 0.0)
+    found["f1"] = 2 * shares.get(1, 0.0) / (1 + shares.get(1, 0.0))
+    if dataset.kind != "choice":
+        found["accuracy"] = max(shares.values())
+    elif len(answers_a_question) == 1:
+        found["accuracy"] = 1 / answers_a_question.pop()
+    return {name: found[name] for name in dataset.metrics if name in found}
 
 
 def _accuracy(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Estimate:

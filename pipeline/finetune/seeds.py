@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from launch.environment import rank, world_size
-from model.weights import read_config
+from model.weights_config import read_config
 from pipeline.config import dump
 from pipeline.errors import Stopped
-from pipeline.finetune.dataset import Dataset, Example, Split
+from pipeline.finetune.dataset import Split
 from pipeline.finetune.materials import Materials
+from pipeline.finetune.measure import guessed
 from pipeline.finetune.network import tokenizer_of
 from pipeline.finetune.rows import Head
 from pipeline.finetune.seed import RESULTS, Seed
@@ -65,19 +64,6 @@ def finetune(config: Config, plan: Plan, outer: RunWriter | None, stop: Stop, wa
         raise
     finally:
         leave()
-
-
-def guessed(dataset: Dataset, examples: Sequence[Example]) -> dict[str, float]:
-    """Return what always giving the commonest label would score, where that is a plain share."""
-    labels = [example.label for example in examples if example.label is not None]
-    if not labels or dataset.scale or dataset.kind == "span":
-        return {}
-    if dataset.kind == "choice":
-        counts = {len(example.answers) for example in examples}  # type: ignore[attr-defined]
-        return {"accuracy": 1 / counts.pop()} if len(counts) == 1 else {}
-    most = Counter(labels).most_common(1)[0][1] / len(labels)
-    correlations = {"matthews": 0.0} if "matthews" in dataset.metrics else {}
-    return {"accuracy": most, **correlations} if "accuracy" in dataset.metrics else correlations
 
 
 def _materials(config: Config, plan: Plan) -> Materials:

@@ -45,7 +45,9 @@ class Config(Schema):
     checkpoint: Path = execution(
         description="the pretrained network: a run, a checkpoint, or a folder of Hugging Face or OpenAI"
     )
-    dataset: Annotated[Any, Kind("pipeline.finetune.datasets")] = identity(description="what is learned")
+    dataset: Annotated[Any, Kind("pipeline.finetune.datasets", bare=True)] = identity(
+        description="what is learned"
+    )
     data: Path | None = execution(None, description="folder of datasets; null to have them by name")
     check_sums: bool = execution(True, description="refuse files that differ from those published")
     seeds: list[int] = execution([0, 1, 2], min_length=1, description="a run for each; more may follow later")

@@ -25,7 +25,7 @@ from typing import Any
 import blake3
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import as_json, blake3_of, publishing, read_json
+from pipeline.formats.publish import as_json, blake3_of, publishing, read_format
 from pipeline.formats.seal import sealed, unsealed
 from pipeline.formats.typed import Below, typed
 
@@ -70,10 +70,7 @@ class Meta:
     def read(cls, checkpoint: Path) -> "Meta":
         """Return a checkpoint's meta; FormatError if it is missing, unreadable or of another format."""
         path = checkpoint / META
-        values = read_json(path)
-        found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; {_REMEDY}")
+        values = read_format(path, FORMAT, _REMEDY)
         meta = typed(cls, unsealed(path, values, _REMEDY), path, _REMEDY)
         if name_of(meta.step) != checkpoint.name and _NAME.match(checkpoint.name):
             raise FormatError(f"{path}: is of step {meta.step}, not of {checkpoint.name}; {_REMEDY}")

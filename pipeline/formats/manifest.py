@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import read_json, write_json
+from pipeline.formats.publish import read_format, write_json
 from pipeline.formats.seal import sealed, unsealed
 from pipeline.formats.shards import Dtype, Shard, check_file, check_shard
 from pipeline.formats.typed import Below, typed
@@ -89,8 +89,5 @@ class Manifest:
             raise FormatError(
                 f"{path}: no manifest, so no whole dataset; build it with `loglinear data CONFIG`"
             )
-        values = read_json(path)
-        found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; rebuild the dataset")
+        values = read_format(path, FORMAT, "rebuild the dataset")
         return typed(cls, unsealed(path, values, _REMEDY), path, _REMEDY)

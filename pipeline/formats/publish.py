@@ -84,6 +84,15 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def read_format(path: Path, expected: int, remedy: str) -> dict[str, Any]:
+    """Return the parsed file, which says its format; FormatError with the remedy if it is of another one."""
+    values = read_json(path)
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != expected:
+        raise FormatError(f"{path}: format {found!r}, this version reads {expected}; {remedy}")
+    return dict(values)
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those it lies in, each with its name on the disk: else all in it could be lost."""
     missing = [each for each in (path, *path.parents) if not each.is_dir()]

@@ -16,7 +16,7 @@ import orjson
 from backports import zstd
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import make_directory, publishing, read_json, write_json
+from pipeline.formats.publish import make_directory, publishing, read_format, write_json
 
 FORMAT = 1
 RECORDS_SUFFIX = ".jsonl.zst"
@@ -55,10 +55,7 @@ class Results:
     @classmethod
     def read(cls, path: Path) -> "Results":
         """Return a suite's results; FormatError if the file is missing or is not one."""
-        values = read_json(path)
-        found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; evaluate again")
+        values = read_format(path, FORMAT, "evaluate again")
         try:
             results = tuple(_result(**result) for result in values.pop("results"))
             return cls(results=results, **values)

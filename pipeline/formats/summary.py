@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import FormatError
-from pipeline.formats.publish import read_json, write_json
+from pipeline.formats.publish import read_format, write_json
 from pipeline.formats.results import Result
 
 FORMAT = 1
@@ -52,10 +52,7 @@ class Summary:
     @classmethod
     def read(cls, path: Path) -> Summary:
         """Return a summary; FormatError if the file is missing or is none."""
-        values = read_json(path)
-        found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise FormatError(f"{path}: format {found!r}, this version reads {FORMAT}; fine-tune again")
+        values = read_format(path, FORMAT, "fine-tune again")
         try:
             figures = tuple(Figure(**figure) for figure in values.pop("figures"))
             return cls(figures=figures, **values)

@@ -22,7 +22,6 @@ from pipeline.study.trials import Trial
 FORMAT = 1
 JUDGED = "validation"
 CERTAIN = 2.0  # standard errors
-CORRELATIONS = ("matthews", "pearson", "spearman")
 CHANCE = {-1: "below chance", 0: "at chance", 1: "above chance"}
 ERRORS = (
     "After ± stands one standard error, of the scatter over seeds and of the examples together; at chance is "
@@ -124,19 +123,9 @@ def compared(
     )
 
 
-def guess(metric: str, positives: float | None, known: float | None) -> float | None:
-    """Return what guessing scores: what is known, 0 of a correlation, the F1 of always saying yes."""
-    if known is not None:
-        return known
-    if metric in CORRELATIONS:
-        return 0.0
-    return 2 * positives / (1 + positives) if metric == "f1" and positives is not None else None
-
-
 def _cell(job: FineTuning, figure: Figure, first: Cell | None, row: str) -> Cell:
     values = list(figure.values.values())
     error = _root(figure.stderr, None if figure.sd is None else figure.sd / math.sqrt(len(values)))
-    chance = guess(figure.metric, job.positives, figure.chance)
     return Cell(
         trial=job.trial,
         dataset=job.dataset,
@@ -150,8 +139,8 @@ def _cell(job: FineTuning, figure: Figure, first: Cell | None, row: str) -> Cell
         mean=figure.mean,
         error=error,
         num_examples=figure.num_examples,
-        chance=chance,
-        told=_beside_chance(figure.mean, error, chance),
+        chance=figure.chance,
+        told=_beside_chance(figure.mean, error, figure.chance),
         difference=figure.mean - first.mean if first else None,
         difference_error=_root(error, first.error) if first else None,
         paper=figure.paper.get(row) if row else None,

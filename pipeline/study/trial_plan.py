@@ -6,7 +6,6 @@ datasets and seeds may join a comparison later, and what is finished is never do
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from model import tokenizer as tokenizers
 from model.config import GPTConfig, flops_per_token
 from model.tokenizer import Tokenizer
+from model.weights_config import read_config
 from pipeline.config import identity_hash, identity_of, kind_name, plain, validate
 from pipeline.errors import ConfigError
 from pipeline.formats.manifest import NAME as MANIFEST
@@ -42,21 +42,11 @@ EXECUTION_KEYS = (
 EPOCHS, BATCH = 3, 32  # those of `loglinear finetune`, where a configuration does not say
 SPECIAL_TOKENS = 3
 MEASURED_EXAMPLES = 500  # spread over a split, for its mean length
-SHAPE = {
-    "n_layer": "n_layer",
-    "n_head": "n_head",
-    "n_embd": "n_embd",
-    "n_positions": "n_ctx",
-    "vocab_size": "vocab_size",
-}
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The validation and training examples of a dataset, as a plan counts them.
-
-    `positives` is the share of the second of two classes in the validation split; None for other datasets.
-    """
+    """The validation and training examples of a dataset, as a plan counts them."""
 
     name: str
     kind: str
@@ -64,7 +54,6 @@ class Labelled:
     train: Sequence[Any]
     validation: Sequence[Any]
     sha256: str
-    positives: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +73,6 @@ class FineTuning:
     steps: int
     tokens: float
     flops: float | None
-    positives: float | None
     finetune: dict[str, Any]
 
 
@@ -210,14 +198,10 @@ class _Source:
 
 
 def _shape_in(folder: Path) -> GPTConfig | None:
-    """Return the shape that a config.json tells; None where it is not one of those that we write or know."""
+    """Return the shape of a folder's network; None where the fine-tuning will say what is wrong with it."""
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        ours = content.get("loglinear", {})
-        hidden = int(ours.get("n_hidden", 0))
-        known: dict[str, Any] = {name: int(content[key]) for key, name in SHAPE.items()}
-        return GPTConfig(architecture="lstm" if hidden else "gpt2", n_hidden=hidden, **known)
-    except (KeyError, TypeError, ValueError, AttributeError):
+        return read_config(folder)
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -231,9 +215,7 @@ def _tokenizer_in(folder: Path) -> Tokenizer | None:
 def _read(config: Config, chosen: Any) -> Labelled:
     """Return the examples of a dataset that the comparison learns from and judges by."""
     dataset = chosen.build()
-    limit = config.finetune.get("limit")
     train, validation = (dataset.read(split, config.labelled) for split in ("train", "validation"))
-    labels = [example.label for example in validation.examples[:limit]]
     return Labelled(
         name=kind_name(chosen),
         kind=dataset.kind,
@@ -241,7 +223,6 @@ def _read(config: Config, chosen: Any) -> Labelled:
         train=train.examples,
         validation=validation.examples,
         sha256=f"{train.sha256} {validation.sha256}",
-        positives=labels.count(1) / len(labels) if len(dataset.labels) == 2 else None,
     )
 
 
@@ -276,7 +257,6 @@ def _finetuning(
         * _per_token(source.shape, length)
         if length and source.shape
         else None,
-        positives=data.positives,
         finetune={**finetune, "dataset": {**plain(chosen), "kind": data.name}, "seeds": list(config.seeds)},
     )
 

@@ -20,12 +20,7 @@ DECIDED = ("out", "checkpoint", "dataset", "data", "seeds")
 """What of a fine-tuning's configuration the study gives."""
 
 
-def _with_kind(value: Any) -> Any:
-    """Take a dataset's bare name for the dataset as it comes."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
-Dataset = Annotated[Any, Kind("pipeline.finetune.datasets"), pydantic.BeforeValidator(_with_kind)]
+Dataset = Annotated[Any, Kind("pipeline.finetune.datasets", bare=True)]
 
 
 class Trial(Schema):

@@ -27,7 +27,7 @@ from model.tokenizer import Tokenizer
 from model.weights import METADATA, WEIGHTS, published, save_description
 from pipeline.errors import FormatError
 from pipeline.formats.checkpoint import settle, write_summed
-from pipeline.formats.publish import read_json
+from pipeline.formats.publish import read_format
 from pipeline.formats.typed import Below, typed
 from pipeline.trainer.optim import MOMENTS
 
@@ -253,10 +253,7 @@ class State:
 
     def __init__(self, directory: Path):
         self._directory = directory
-        values = read_json(directory / INDEX)
-        found = values.get("format") if isinstance(values, dict) else None
-        if found != FORMAT:
-            raise FormatError(f"{directory / INDEX}: format {found!r}, this version reads {FORMAT}")
+        values = read_format(directory / INDEX, FORMAT, _REMEDY)
         index = typed(Index, values, directory / INDEX, _REMEDY)
         self.optimizer_steps, self.world_size = index.optimizer_steps, index.world_size
         self._files: dict[str, str] = index.tensors

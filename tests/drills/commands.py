@@ -15,8 +15,7 @@ import yaml
 
 from model import tokenizer
 from pipeline import cli
-from pipeline.formats.manifest import Manifest
-from pipeline.formats.shards import ShardWriter
+from tests.pipeline.formats.datasets import write_dataset
 
 TEXT = "the cat sat on a mat while dogs ran far over hills and rivers under old grey moons"
 WORDS = TEXT.split()
@@ -59,24 +58,7 @@ def make_dataset(folder: Path) -> Path:
     """Write a dataset of some 6,000 tokens with a tokenizer of 300 ids."""
     texts = [" ".join(WORDS[(i * j + j) % len(WORDS)] for j in range(60)) for i in range(1, 121)]
     trained = tokenizer.train(texts, 300)
-    trained.save(folder)
-    parts = {"train": texts[:100], "validation": texts[100:]}
-    shards = {}
-    for split, documents in parts.items():
-        writer = ShardWriter(folder / "shards" / f"{split}-00000.ds", "uint16")
-        for text in documents:
-            writer.write([*trained.encode(text), trained.eot_id])
-        shards[split] = (writer.close(),)
-    Manifest(
-        tokenizer=trained.name,
-        tokenizer_fingerprint=trained.fingerprint,
-        vocab_size=trained.vocab_size,
-        dtype="uint16",
-        eot_id=trained.eot_id,
-        splits=shards,
-        text_bytes=dict.fromkeys(shards, 0),
-    ).write(folder)
-    return folder
+    return write_dataset(folder, trained, {"train-00000": texts[:100], "validation-00000": texts[100:]})
 
 
 def run_values(data: Path, out: Path) -> dict[str, Any]:

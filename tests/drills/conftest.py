@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.drills.commands import make_dataset, make_run
 from tests.pipeline.train.conftest import dataset, values  # noqa: F401 - a small dataset and a run on it
 
 FULL_TIMEOUT_SECONDS = 3600
@@ -151,3 +152,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _by_number(promises: str) -> tuple[int, str]:
     digits = "".join(c if c.isdigit() else " " for c in promises).split()
     return (int(digits[0]) if digits else 10**6, promises)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, and a finished run on it; tests take copies."""
+    folder = tmp_path_factory.mktemp("made")
+    make_dataset(folder / "data")
+    make_run(folder / "data", folder / "run")
+    return folder
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A folder that would be made where something is opened carelessly."""
+    return tmp_path / "canary"

@@ -19,25 +19,11 @@ import torch
 import yaml
 
 from tests.drills import hostile, hostile_folders
-from tests.drills.commands import command, make_dataset, make_run, run_values, write_yaml
+from tests.drills.commands import command, run_values, write_yaml
 from tests.drills.hostile import DONE, RAN_NOTHING, REFUSED, assert_opened_safely
 from tests.pipeline.formats.editing import edit
 
 RELEASE = Path(__file__).parents[1] / "model" / "gpt2_release"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A dataset, and a finished run on it; tests take copies."""
-    folder = tmp_path_factory.mktemp("made")
-    make_dataset(folder / "data")
-    make_run(folder / "data", folder / "run")
-    return folder
-
-
-@pytest.fixture
-def canary(tmp_path) -> Path:
-    return tmp_path / "canary"
 
 
 def of_step_2(run: Path) -> Path:

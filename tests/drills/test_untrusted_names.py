@@ -18,7 +18,7 @@ from pipeline.errors import FormatError
 from pipeline.formats.checkpoint import verify
 from pipeline.formats.manifest import Manifest
 from pipeline.trainer.state import State
-from tests.drills.commands import command, make_dataset, make_run, write_yaml
+from tests.drills.commands import command, write_yaml
 from tests.pipeline.data.conftest import write_warc
 from tests.pipeline.formats.editing import edit
 
@@ -34,14 +34,6 @@ OUT = [
     "a//b",
     "x\0y",
 ]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_dataset(folder / "data")
-    make_run(folder / "data", folder / "run")
-    return folder
 
 
 @pytest.mark.parametrize("name", OUT)

@@ -10,29 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.drills import hostile
-from tests.drills.commands import command, make_dataset, make_run, run_values, write_yaml
+from tests.drills.commands import command, run_values, write_yaml
 from tests.drills.hostile import RAN_NOTHING, REFUSED, assert_opened_safely
 from tests.pipeline.formats.editing import edit
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    """A dataset, and a finished run on it; tests take copies."""
-    folder = tmp_path_factory.mktemp("made")
-    make_dataset(folder / "data")
-    make_run(folder / "data", folder / "run")
-    return folder
-
-
-@pytest.fixture
-def canary(tmp_path) -> Path:
-    return tmp_path / "canary"
-
 
 CONFIGURATIONS = {
     "data": "out: {value}\npaths: [x]\nread: {{kind: jsonl}}\n",
     "train": "out: {value}\n",
     "evaluate": "checkpoint: {value}\n",
+    "finetune": "out: {value}\n",
     "study": "out: {value}\n",
 }
 

@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from model import tokenizer as tokenizers
-from pipeline.formats.manifest import Manifest
 from pipeline.formats.results import Results, read_records
-from pipeline.formats.shards import ShardWriter
+from tests.pipeline.formats.datasets import write_dataset
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "evaluate" / "gpt2-paper.yaml"
@@ -36,24 +35,8 @@ def corpus(tmp_path_factory, real_data) -> Path:
     with (real_data / "text" / "wiki_vital_summaries.jsonl").open(encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line, _ in zip(file, range(600), strict=False)]
     tokenizer = tokenizers.train(texts, VOCABULARY)
-    tokenizer.save(folder)
-    splits = {"train": texts[:540], "validation": texts[540:570], "test": texts[570:]}
-    shards = {}
-    for split, documents in splits.items():
-        writer = ShardWriter(folder / "shards" / f"{split}-00000.ds", "uint16")
-        for ids in tokenizer.encode_batch(documents):
-            writer.write([*ids, tokenizer.eot_id])
-        shards[split] = (writer.close(),)
-    Manifest(
-        tokenizer=tokenizer.name,
-        tokenizer_fingerprint=tokenizer.fingerprint,
-        vocab_size=tokenizer.vocab_size,
-        dtype="uint16",
-        eot_id=tokenizer.eot_id,
-        splits=shards,
-        text_bytes={split: sum(len(text.encode()) for text in found) for split, found in splits.items()},
-    ).write(folder)
-    return folder
+    parts = {"train-00000": texts[:540], "validation-00000": texts[540:570], "test-00000": texts[570:]}
+    return write_dataset(folder, tokenizer, parts)
 
 
 @pytest.fixture(scope="module")

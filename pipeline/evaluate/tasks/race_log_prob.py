@@ -8,8 +8,8 @@ from typing import Any
 from pipeline.config import Schema, identity
 from pipeline.evaluate import labelled
 from pipeline.evaluate.choice import hit
-from pipeline.evaluate.context import cut_metric, nats_of
-from pipeline.evaluate.task import Example, LogLikelihood, Metric, Reply, Setting
+from pipeline.evaluate.context import cut_metric
+from pipeline.evaluate.task import Example, Metric, Reply, Setting
 from pipeline.metrics import clustered_mean
 
 
@@ -20,10 +20,10 @@ class Config(Schema):
 
     def build(self, setting: Setting) -> RaceLogProb:
         """Return the task; MissingSet where the set is not there."""
-        return RaceLogProb(self, setting)
+        return RaceLogProb(self.dataset, setting)
 
 
-class RaceLogProb:
+class RaceLogProb(labelled.Endings):
     """One example is one question on a passage."""
 
     name = "race_log_prob"
@@ -32,24 +32,9 @@ class RaceLogProb:
         f"mean log-probability; answers as likely share a hit; {labelled.PROTOCOL}; stderr over passages"
     )
 
-    def __init__(self, config: Config, setting: Setting):
-        split = labelled.read(config.dataset, setting)
-        self._rows, self._setting = split.examples[: setting.limit], setting
-        self.data_sha256 = split.sha256
-
-    def examples(self) -> Sequence[Example]:
-        """Return the questions."""
-        return [Example(number=number, content=row) for number, row in enumerate(self._rows)]
-
-    def requests(self, example: Example) -> Sequence[LogLikelihood]:
-        """Return what is asked of every answer."""
-        return [request for asked, _ in self._asked(example) for request in asked]
-
     def score(self, example: Example, replies: Sequence[Reply]) -> dict[str, Any]:
         """Return question and answers, what a token of each costs, and whether the right one costs least."""
-        answers, asked = iter(replies), self._asked(example)
-        nats = [nats_of(answers, requests) for requests, _ in asked]
-        means = [sum(each) / len(each) for each in nats]
+        means = [sum(each) / len(each) for each in self.nats(example, replies)]
         row = example.content
         return {
             "number": example.number,
@@ -60,7 +45,7 @@ class RaceLogProb:
             "cluster": row.cluster or str(example.number),
             "nats": means,
             "hit": hit(means, row.label),
-            "cut": any(cut for _, cut in asked),
+            "cut": self.is_cut(example),
         }
 
     def metrics(self, records: Sequence[dict[str, Any]]) -> list[Metric]:
@@ -68,7 +53,6 @@ class RaceLogProb:
         hits, clusters = ([record[key] for record in records] for key in ("hit", "cluster"))
         return [Metric(name="accuracy", estimate=clustered_mean(hits, clusters)), cut_metric(records)]
 
-    def _asked(self, example: Example) -> list[tuple[list[LogLikelihood], bool]]:
-        row = example.content
-        before = f"{row.context}\n{row.question}".strip()
-        return [labelled.continued(self._setting, before, f" {answer}") for answer in row.answers]
+    def texts(self, row: Any) -> tuple[str, Sequence[str]]:
+        """Return passage and question, and the answers."""
+        return f"{row.context}\n{row.question}".strip(), [f" {answer}" for answer in row.answers]

@@ -14,8 +14,7 @@ from model.transformer import GPT
 from model.weights import save_model
 from pipeline.evaluate.task import Setting
 from pipeline.formats import checkpoint as checkpoints
-from pipeline.formats.manifest import Manifest
-from pipeline.formats.shards import ShardWriter
+from tests.pipeline.formats.datasets import write_dataset
 
 RELEASE = Path(__file__).parents[2] / "model" / "gpt2_release"
 SHAPE = GPTConfig(n_layer=2, n_head=2, n_embd=16, n_ctx=64, vocab_size=400)
@@ -32,23 +31,7 @@ def dataset(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     splits = {"train": texts(60, 0), "validation": texts(20, 1), "test": [*texts(20, 2), "Zürich – “naïve”"]}
     tokenizer = tokenizers.train([text for split in splits.values() for text in split], 400)
-    tokenizer.save(folder)
-    shards = {}
-    for split, documents in splits.items():
-        writer = ShardWriter(folder / "shards" / f"{split}-00000.ds", "uint16")
-        for text in documents:
-            writer.write([*tokenizer.encode(text), tokenizer.eot_id])
-        shards[split] = (writer.close(),)
-    Manifest(
-        tokenizer=tokenizer.name,
-        tokenizer_fingerprint=tokenizer.fingerprint,
-        vocab_size=tokenizer.vocab_size,
-        dtype="uint16",
-        eot_id=tokenizer.eot_id,
-        splits=shards,
-        text_bytes={split: sum(len(text.encode()) for text in found) for split, found in splits.items()},
-    ).write(folder)
-    return folder
+    return write_dataset(folder, tokenizer, {f"{split}-00000": found for split, found in splits.items()})
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import pytest
 
 from pipeline.errors import FormatError
-from pipeline.finetune.dataset import Choice, Example, Span, Text
-from pipeline.finetune.datasets import cola, mnli, race, squad, stsb
-from pipeline.finetune.measure import figures
+from pipeline.finetune.dataset import Choice, Example, Pair, Span, Text
+from pipeline.finetune.datasets import cola, mnli, mrpc, race, squad, stsb
+from pipeline.finetune.measure import figures, guessed
 
 
 def question(number: int, passage: str, label: int = 0) -> Choice:
@@ -77,3 +77,15 @@ def test_secret_labels_judge_nobody():
 def test_there_must_be_one_prediction_for_each_example():
     with pytest.raises(ValueError, match="2 predictions for 1 examples"):
         figures(mnli.Config().build(), [Text(text="x", label=0)], [0, 1])
+
+
+def test_guessing_scores_what_the_commonest_class_and_an_answer_at_random_do():
+    texts = [Text(text="x", label=int(number < 3)) for number in range(4)]
+    pairs = [Pair(first="x", second="y", label=int(number < 3)) for number in range(4)]
+    questions = [question(number, "") for number in range(3)]
+
+    assert guessed(cola.Config().build(), texts) == {"matthews": 0.0, "accuracy": 0.75}
+    assert guessed(mrpc.Config().build(), pairs) == pytest.approx({"accuracy": 0.75, "f1": 1.5 / 1.75})
+    assert guessed(stsb.Config().build(), [Text(text="x", label=2.5)]) == {"pearson": 0.0, "spearman": 0.0}
+    assert guessed(race.Config().build(), questions) == {"accuracy": 0.5}
+    assert guessed(cola.Config().build(), [Text(text="x")]) == {}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pipeline.formats.summary import Figure, Summary
-from pipeline.study.compared import Comparison, compared, guess
+from pipeline.study.compared import Comparison, compared
 from pipeline.study.trial_plan import FineTuning
 from pipeline.study.trials import Trial
 
@@ -22,7 +22,6 @@ def job(trial: str, dataset: str = "cola", metric: str = "matthews") -> FineTuni
         steps=1,
         tokens=1,
         flops=None,
-        positives=0.5,
         finetune={},
     )
 
@@ -39,7 +38,7 @@ def summary(*values: float, metric: str = "matthews", stderr: float | None = 0.0
         sd=sd,
         stderr=stderr,
         num_examples=100,
-        chance=more.get("chance"),
+        chance=more.get("chance", 0.0),
         paper=more.get("paper", {}),
     )
     return Summary(task="finetune/cola", config_hash="", inputs={}, figures=(figure,))
@@ -84,20 +83,6 @@ def test_the_paper_stands_beside_the_trial_that_names_its_row():
     published = {"GPT-1": 0.454, "no pre-training": 0.189}
 
     assert both(summary(0.3), summary(0.1, paper=published)).main("b", "cola").paper == 0.189
-
-
-@pytest.mark.parametrize(
-    ("metric", "known", "guessed"),
-    [
-        ("accuracy", 0.7, 0.7),
-        ("matthews", None, 0.0),
-        ("pearson", None, 0.0),
-        ("f1", None, 0.8),
-        ("loss", None, None),
-    ],
-)
-def test_guessing_scores_what_always_saying_the_commonest_scores(metric, known, guessed):
-    assert guess(metric, 2 / 3, known) == (None if guessed is None else pytest.approx(guessed))
 
 
 def test_one_seed_without_an_error_says_nothing_of_chance():

@@ -8,10 +8,8 @@ import pytest
 
 from model import tokenizer
 from pipeline.config import validate
-from pipeline.formats.manifest import Manifest
-from pipeline.formats.publish import sha256_of
-from pipeline.formats.shards import ShardWriter
 from pipeline.train.stage import Config
+from tests.pipeline.formats.datasets import write_dataset
 
 TEXT = "the cat sat on a mat while dogs ran far over hills and rivers under old grey moons"
 WORDS = TEXT.split()
@@ -23,26 +21,8 @@ def dataset(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
     texts = [" ".join(WORDS[(i * j + j) % len(WORDS)] for j in range(60)) for i in range(1, 121)]
     trained = tokenizer.train(texts, 300)
-    trained.save(folder)
-    (folder / "shards").mkdir()
     parts = {"train-00000": texts[:60], "train-00001": texts[60:100], "validation-00000": texts[100:]}
-    shards: dict[str, list] = {"train": [], "validation": []}
-    for name, documents in parts.items():
-        writer = ShardWriter(folder / "shards" / f"{name}.ds", "uint16")
-        for text in documents:
-            writer.write([*trained.encode(text), trained.eot_id])
-        shards[name.partition("-")[0]].append(writer.close())
-    Manifest(
-        tokenizer=trained.name,
-        tokenizer_fingerprint=trained.fingerprint,
-        vocab_size=trained.vocab_size,
-        dtype="uint16",
-        eot_id=trained.eot_id,
-        splits={split: tuple(found) for split, found in shards.items()},
-        text_bytes=dict.fromkeys(shards, 0),
-        files={path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()},
-    ).write(folder)
-    return folder
+    return write_dataset(folder, trained, parts, sums_of_files=True)
 
 
 @pytest.fixture
