@@ -32,7 +32,7 @@ CHUNK_BYTES_GPU = 1 << 28
 # Matrix products over fewer rows than this are slow on any machine.
 CHUNK_ROWS_LEAST = 64
 # Up to this hidden width the kernel is faster than PyTorch's products, which want deeper sums.
-NARROW = 48
+NARROW = 384
 # A GPU's matrix products go by tiles of 128 columns, and want rows that begin on 128 bytes: 50,257 ids are
 # multiplied as 50,304.
 PADDED_TO = 128

@@ -61,12 +61,6 @@ void softmax_backward(float* scores, float* gradients, long seen, long width, fl
   for (long j = seen; j < width; j++) scores[j] = gradients[j] = 0;
 }
 
-float inner_product(const float* a, const float* b, long n) {
-  Vector totals{};
-  for (long i = 0; i < n; i += LANES) totals += load(a + i, n - i) * load(b + i, n - i);
-  return sum(totals);
-}
-
 // With P = softmax(S), S = scale Q K', Y = P V: dV = P' dY, dS = P (dY V' - rows of sum(Y dY)), and so on.
 void head_backward(const Shape& s, const float* q, const float* y, const float* log_sums, const float* dy,
                    float* dq) {

@@ -4,44 +4,73 @@
 
 namespace {
 
-constexpr long IDS = 192;  // that many rows of a narrow matrix stay in the level-1 cache
-constexpr long PART = 32;  // rows that one thread takes at a time
-
+constexpr long IDS = 192;  // ids at a time: their rows and their logits stay in cache between the products
 // Rows of hidden states at a time: more, and each pass over the matrix of ids serves more of them; fewer, and
-// their logits stay in cache.
-inline long head_rows(long C) { return C <= 48 ? 32 : C <= 96 ? 64 : 128; }
+// their logits stay in cache. One thread has at least LEAST_ROWS of them.
+constexpr long ROWS = 96, LEAST_ROWS = 32;
 
-// Replace logits (V) by e^(logit - most) and return their sum; `most` is their largest if `shift`, else 0.
-float raise(float* logits, long V, bool shift, float* most) {
-  const long width = rounded_up(V);
-  for (long v = V; v < width; v++) logits[v] = -INFINITY;
-  if (shift) {
-    Vector top = load(logits);
-    for (long v = LANES; v < width; v += LANES) top = load(logits + v) > top ? load(logits + v) : top;
-    *most = largest(top);
-  }
-  Vector totals{};
-  for (long v = 0; v < width; v += LANES) {
-    const Vector raised = exponential(load(logits + v) - *most);
-    store(logits + v, raised);
-    totals += raised;
-  }
-  return sum(totals);
+struct Vocabulary {
+  long V, C, Cp;     // ids, width, and the width rounded up to LANES
+  const float *ids;  // the matrix (V, Cp)
+};
+
+// The rows that one thread works on. Logits lie turned, one row an id, so that all products run along rows.
+struct Part {
+  long first, n, width;                 // its first row, how many it has, and that rounded up to LANES
+  float *columns, *logits;              // (C, width) and (V, width)
+  float *scaled, *sums;                 // (n, Cp): hidden states over totals, and what their gradients are made of
+  float *totals, *most;                 // (width)
+};
+
+long floats_of_part(const Vocabulary& s, long rows) { return rows * (s.C + s.V + 2 * s.Cp + 2); }
+
+Part part_in(float* room, const Vocabulary& s, long rows) {
+  Part p{};
+  p.columns = room, p.logits = p.columns + s.C * rows, p.scaled = p.logits + s.V * rows;
+  p.sums = p.scaled + s.Cp * rows, p.totals = p.sums + s.Cp * rows, p.most = p.totals + rows;
+  return p;
 }
 
-// One row: its loss, its logits (V) made the undivided gradient, and x (C) divided by their total, also returned.
-float differentiate(const float* x, long target, float* logits, float* scaled, float* loss, long V, long C, long Cp,
-                    bool shift) {
+void largest_of(const Part& p, long v, long m) {
+  for (const float* row = p.logits + v * p.width; m--; row += p.width)
+    for (long i = 0; i < p.width; i += LANES)
+      store(p.most + i, load(row + i) > load(p.most + i) ? load(row + i) : load(p.most + i));
+}
+
+// Replace logits of ids v to v + m by e^(logit - most), add them to the totals, and them times their ids to the sums.
+void raise(const Vocabulary& s, const Part& p, long v, long m, bool summed) {
+  float* logits = p.logits + v * p.width;
+  for (float* row = logits; row < logits + m * p.width; row += p.width)
+    for (long i = 0; i < p.width; i += LANES) {
+      const Vector raised = exponential(load(row + i) - load(p.most + i));
+      store(row + i, raised);
+      store(p.totals + i, load(p.totals + i) + raised);
+    }
+  if (summed) product(p.n, s.Cp, m, logits, 1, p.width, s.ids + v * s.Cp, s.Cp, p.sums, s.Cp, v > 0);
+}
+
+// Make a part's exponentials, their totals, and unless `dhidden` is null the sums that its gradients are made of.
+void make_exponentials(const Vocabulary& s, const Part& p, const float* hidden, bool shift, bool summed) {
+  turn(hidden + p.first * s.C, s.C, p.n, s.C, 1, p.columns, p.width);
+  for (long i = 0; i < p.width; i++) p.totals[i] = 0, p.most[i] = shift ? -INFINITY : 0;
+  for (long v = 0; v < s.V; v += IDS) {
+    const long m = least(IDS, s.V - v);
+    product(m, p.width, s.C, s.ids + v * s.Cp, s.Cp, 1, p.columns, p.width, p.logits + v * p.width, p.width, false);
+    shift ? largest_of(p, v, m) : raise(s, p, v, m, summed);
+  }
+  for (long v = 0; shift && v < s.V; v += IDS) raise(s, p, v, least(IDS, s.V - v), summed);
+}
+
+// One row: its loss, its hidden states over its total, what its target wants of its logits, and its gradient.
+void differentiate(const Vocabulary& s, const Part& p, long i, const float* x, long target, float* loss, float* dx) {
   const bool counts = target >= 0;
-  const float wanted = counts ? logits[target] : 0;
-  float most = 0;
-  const float total = raise(logits, V, shift, &most);
-  *loss = counts ? most + logf(total) - wanted : 0;
-  if (counts) logits[target] -= total;
-  const float divisor = counts ? total : INFINITY;
-  for (long c = 0; c < C; c++) scaled[c] = x[c] / divisor;
-  for (long c = C; c < Cp; c++) scaled[c] = 0;
-  return divisor;
+  const float* wanted = s.ids + (counts ? target : 0) * s.Cp;
+  const float total = counts ? p.totals[i] : INFINITY;
+  *loss = counts ? p.most[i] + logf(total) - inner_product(x, wanted, s.C) : 0;
+  if (!dx) return;
+  if (counts) p.logits[target * p.width + i] -= total;
+  for (long c = 0; c < s.Cp; c++) p.scaled[i * s.Cp + c] = c < s.C ? x[c] / total : 0;
+  for (long c = 0; c < s.C; c++) dx[c] = p.sums[i * s.Cp + c] / total - (counts ? wanted[c] : 0);
 }
 
 }  // namespace
@@ -56,37 +85,37 @@ extern "C" {
 // Without gradients (dhidden null) only losses are made.
 void cross_entropy(const float* hidden, const float* weight, const int64_t* targets, float* losses, float* dhidden,
                    float* dweight, long N, long V, long C, int shift, int threads) {
-  const long Vp = off_pages(V), Cp = rounded_up(C), rows = head_rows(C);
+  const long Cp = rounded_up(C), rows = rounded_up(ROWS / threads > LEAST_ROWS ? ROWS / threads : LEAST_ROWS);
   const bool whole = C == Cp;  // then the matrix and its gradient need no copies with wider rows
-  Room room(C * Vp + rows * (Vp + 2 * Cp) + rows + (whole ? 0 : 2 * V * Cp));
-  float *columns = room.take(C * Vp), *chunk = room.take(rows * Vp);
-  float *scaled = room.take(rows * Cp), *part = room.take(rows * Cp), *totals = room.take(rows);
-  const float* ids = whole ? weight : room.take(V * Cp);
+  Vocabulary s{V, C, Cp, weight};
+  const long each = floats_of_part(s, rows);
+  Room room(threads * each + (whole ? 0 : 2 * V * Cp));
+  float* parts_room = room.take(threads * each);
   float* sums = whole ? dweight : room.take(V * Cp);
-  turn(weight, C, V, C, 1, columns, Vp);
-  if (!whole) copy(weight, C, V, C, const_cast<float*>(ids), Cp);
-  for (long first = 0; first < N; first += rows) {
-    const long n = least(rows, N - first);
-    const float* x = hidden + first * C;
+  if (!whole) {
+    float* wider = room.take(V * Cp);
+    copy(weight, C, V, C, wider, Cp);
+    s.ids = wider;
+  }
+  for (long first = 0; first < N; first += threads * rows) {
+    const long parts = least(threads, (N - first + rows - 1) / rows);
 #pragma omp parallel for num_threads(threads)
-    for (long v = 0; v < V; v += IDS)
-      product(n, rounded_up(least(IDS, V - v)), C, x, C, 1, columns + v, Vp, chunk + v, Vp, false);
-#pragma omp parallel for num_threads(threads)
-    for (long i = 0; i < n; i++)
-      totals[i] = differentiate(x + i * C, targets[first + i], chunk + i * Vp, scaled + i * Cp, losses + first + i,
-                                V, C, Cp, shift);
+    for (long k = 0; k < parts; k++) {
+      Part p = part_in(parts_room + k * each, s, rows);
+      p.first = first + k * rows, p.n = least(rows, N - p.first), p.width = rounded_up(p.n);
+      make_exponentials(s, p, hidden, shift, dhidden);
+      for (long i = 0, row = p.first; i < p.n; i++, row++)
+        differentiate(s, p, i, hidden + row * C, targets[row], losses + row, dhidden ? dhidden + row * C : nullptr);
+    }
     if (!dhidden) continue;
 #pragma omp parallel for num_threads(threads)
-    for (long i = 0; i < n; i += PART) {
-      const long m = least(PART, n - i);
-      for (long v = 0; v < V; v += IDS)
-        product(m, Cp, least(IDS, V - v), chunk + i * Vp + v, Vp, 1, ids + v * Cp, Cp, part + i * Cp, Cp, v > 0);
-      for (long j = i; j < i + m; j++)
-        for (long c = 0; c < C; c++) dhidden[(first + j) * C + c] = part[j * Cp + c] / totals[j];
-    }
-#pragma omp parallel for num_threads(threads)
     for (long v = 0; v < V; v += IDS)
-      product(least(IDS, V - v), Cp, n, chunk + v, 1, Vp, scaled, Cp, sums + v * Cp, Cp, first > 0);
+      for (long k = 0; k < parts; k++) {
+        const Part p = part_in(parts_room + k * each, s, rows);
+        const long n = least(rows, N - first - k * rows), width = rounded_up(n);
+        product(least(IDS, V - v), Cp, n, p.logits + v * width, width, 1, p.scaled, Cp, sums + v * Cp, Cp,
+                first + k > 0);
+      }
   }
   if (dhidden && !whole) copy_back(sums, Cp, V, C, dweight, C);
 }

@@ -5,37 +5,38 @@
 
 #include "vectors.h"
 
-constexpr int GROUP = 8;  // rows of a tile: with three vectors a row, its sums and factors fill 32 registers
+constexpr int SUMS = 24;  // vectors of a tile; with what is multiplied they fill 32 registers
 
 // c (ROWS, VECTORS * LANES) = a (ROWS, depth) b (depth, VECTORS * LANES), or added to it, held in registers.
 template <int ROWS, int VECTORS>
 __attribute__((always_inline)) inline void tile(long depth, const float* a, long a_row, long a_column,
                                                 const float* b, long b_row, float* c, long c_row, bool add) {
   Vector sums[ROWS][VECTORS];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int j = 0; j < VECTORS; j++) sums[i][j] = add ? load(c + i * c_row + j * LANES) : Vector{};
   for (long k = 0; k < depth; k++) {
     Vector right[VECTORS];
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int j = 0; j < VECTORS; j++) right[j] = load(b + k * b_row + j * LANES);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
       const Vector left = all(a[i * a_row + k * a_column]);
-#pragma GCC unroll 3
+#pragma GCC unroll 4
       for (int j = 0; j < VECTORS; j++) sums[i][j] += left * right[j];
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++)
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int j = 0; j < VECTORS; j++) store(c + i * c_row + j * LANES, sums[i][j]);
 }
 
 template <int VECTORS>
 inline void panel(long rows, long depth, const float* a, long a_row, long a_column, const float* b, long b_row,
            float* c, long c_row, bool add) {
+  constexpr int GROUP = VECTORS == 1 ? 16 : SUMS / VECTORS;
   long i = 0;
   for (; i + GROUP <= rows; i += GROUP)
     tile<GROUP, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
@@ -46,11 +47,15 @@ inline void panel(long rows, long depth, const float* a, long a_row, long a_colu
 }
 
 // c (rows, columns) = a (rows, depth) b (depth, columns), or added to it; columns by LANES, a of any strides.
+// Columns go by three or four vectors, the tiles that keep both units of a core busy, with one or two left over.
 inline void product(long rows, long columns, long depth, const float* a, long a_row, long a_column, const float* b,
              long b_row, float* c, long c_row, bool add) {
   for (long j = 0; j < columns;) {
     const long vectors = (columns - j) / LANES;
-    if (vectors >= 3 && vectors != 4) {
+    if ((vectors % 3 == 1 && vectors >= 4) || (vectors % 3 == 2 && vectors >= 8)) {
+      panel<4>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+      j += 4 * LANES;
+    } else if (vectors >= 3) {
       panel<3>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
       j += 3 * LANES;
     } else if (vectors >= 2) {
@@ -96,4 +101,10 @@ inline void turn(const float* from, long from_row, long T, long D, float scale, 
   for (long first = 0; first < T; first += LANES)
     for (long d = 0; d < D; d++)
       for (long t = first; t < least(T, first + LANES); t++) to[d * width + t] = scale * from[t * from_row + d];
+}
+
+inline float inner_product(const float* a, const float* b, long n) {
+  Vector totals{};
+  for (long i = 0; i < n; i += LANES) totals += load(a + i, n - i) * load(b + i, n - i);
+  return sum(totals);
 }
