@@ -40,8 +40,10 @@ inline void panel(long rows, long depth, const float* a, long a_row, long a_colu
   long i = 0;
   for (; i + GROUP <= rows; i += GROUP)
     tile<GROUP, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
-  for (; i + 4 <= rows; i += 4)
-    tile<4, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
+  for (; i + GROUP / 2 <= rows; i += GROUP / 2)
+    tile<GROUP / 2, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
+  for (; i + 2 <= rows; i += 2)
+    tile<2, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
   for (; i < rows; i++)
     tile<1, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
 }
@@ -70,7 +72,8 @@ inline void product(long rows, long columns, long depth, const float* a, long a_
 
 class Room {
  public:
-  explicit Room(long floats) : left_(static_cast<float*>(aligned_alloc(64, (floats * 4 + 63) / 64 * 64))), all_(left_) {}
+  explicit Room(long floats)
+      : left_(static_cast<float*>(aligned_alloc(64, (floats * 4 + 63) / 64 * 64))), all_(left_) {}
   ~Room() { free(all_); }
   float* take(long floats) {
     float* taken = left_;
@@ -85,22 +88,43 @@ class Room {
 
 // Copy rows (T, D) to (T, width), with zeros on the right.
 inline void copy(const float* from, long from_row, long T, long D, float* to, long width) {
-  for (long t = 0; t < T; t++) {
-    memcpy(to + t * width, from + t * from_row, D * sizeof(float));
-    memset(to + t * width + D, 0, (width - D) * sizeof(float));
-  }
+  for (long t = 0; t < T; t++)
+    for (long d = 0; d < width; d += LANES)
+      store(to + t * width + d, d < D ? load(from + t * from_row + d, D - d) : Vector{});
 }
 
 inline void copy_back(const float* from, long width, long T, long D, float* to, long to_row) {
-  for (long t = 0; t < T; t++) memcpy(to + t * to_row, from + t * width, D * sizeof(float));
+  for (long t = 0; t < T; t++)
+    for (long d = 0; d < D; d += LANES) store(to + t * to_row + d, load(from + t * width + d), D - d);
+}
+
+// Turn a square of LANES rows: in each pass those that are `apart` exchange what lies off the diagonal.
+template <int APART>
+__attribute__((always_inline)) inline void exchange(Vector* rows) {
+  Integers low, high;
+  for (int lane = 0; lane < LANES; lane++) {
+    low[lane] = lane & APART ? LANES + lane - APART : lane;
+    high[lane] = lane & APART ? LANES + lane : lane + APART;
+  }
+  for (int i = 0; i < LANES; i++)
+    if (!(i & APART)) {
+      const Vector upper = rows[i], lower = rows[i + APART];
+      rows[i] = shuffled(upper, lower, low);
+      rows[i + APART] = shuffled(upper, lower, high);
+    }
 }
 
 // Turn rows (T, D) into columns (D, width), scaled, with zeros on the right.
 inline void turn(const float* from, long from_row, long T, long D, float scale, float* to, long width) {
-  for (long d = 0; d < D; d++) memset(to + d * width + T, 0, (width - T) * sizeof(float));
-  for (long first = 0; first < T; first += LANES)
-    for (long d = 0; d < D; d++)
-      for (long t = first; t < least(T, first + LANES); t++) to[d * width + t] = scale * from[t * from_row + d];
+  for (long t = 0; t < width; t += LANES)
+    for (long d = 0; d < D; d += LANES) {
+      const long n = least(LANES, D - d);
+      Vector rows[LANES];
+      for (long i = 0; i < LANES; i++)
+        rows[i] = t + i < T ? scale * load(from + (t + i) * from_row + d, n) : Vector{};
+      exchange<1>(rows), exchange<2>(rows), exchange<4>(rows), exchange<8>(rows);
+      for (long i = 0; i < n; i++) store(to + (d + i) * width + t, rows[i]);
+    }
 }
 
 inline float inner_product(const float* a, const float* b, long n) {

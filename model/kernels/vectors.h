@@ -16,25 +16,37 @@ inline Vector all(float value) { return value - Vector{}; }
 inline long least(long a, long b) { return a < b ? a : b; }
 inline long rounded_up(long n) { return (n + LANES - 1) / LANES * LANES; }
 
-// Rows that begin a multiple of a page apart fall on the same places of a cache and push each other out.
-inline long off_pages(long n) { return rounded_up(n) | LANES; }  // an odd multiple of LANES
-
 inline Vector load(const float* from, long n) {
   if (n >= LANES) return load(from);
-  Vector values{};
-  memcpy(&values, from, n * sizeof(float));
+  Vector values;
+  for (long lane = 0; lane < LANES; lane++) values[lane] = lane < n ? from[lane] : 0;
   return values;
 }
 
 inline void store(float* to, Vector values, long n) {
   if (n >= LANES) return store(to, values);
-  memcpy(to, &values, n * sizeof(float));
+  for (long lane = 0; lane < LANES; lane++)
+    if (lane < n) to[lane] = values[lane];
+}
+
+// Lanes of two vectors side by side, as `from` numbers them.
+inline Vector shuffled(Vector a, Vector b, Integers from) {
+#ifdef __clang__
+  Vector found;
+  for (int lane = 0; lane < LANES; lane++) found[lane] = from[lane] < LANES ? a[from[lane]] : b[from[lane] - LANES];
+  return found;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
 }
 
 inline float sum(Vector values) {
-  float total = 0;
-  for (int lane = 0; lane < LANES; lane++) total += values[lane];
-  return total;
+  for (int apart = LANES / 2; apart; apart /= 2) {
+    Integers from;
+    for (int lane = 0; lane < LANES; lane++) from[lane] = lane ^ apart;
+    values += shuffled(values, values, from);
+  }
+  return values[0];
 }
 
 inline float largest(Vector values) {

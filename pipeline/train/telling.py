@@ -33,6 +33,7 @@ ITEMS = {
     "activations": "activations",
     "logits": "gradients of the head's two factors",
     "temporary": "temporary: logits of a chunk, gradients on their way",
+    "kernel": "logits of a chunk, in the head's own kernel",
     "allocator": "holes of the heap, and places it keeps",
     "making": "the whole model, before it is spread",
     "checkpoint": "copies for a checkpoint being written",

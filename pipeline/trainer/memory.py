@@ -95,6 +95,11 @@ class Pass:
         return self.documents and (self.device == "cpu" or self.model.dropout > 0)
 
     @property
+    def narrow_head(self) -> bool:
+        """Return whether the head is a kernel of ours, where a compiler for it is (model/kernels)."""
+        return self.precision == "fp32" and self.device == "cpu" and self.model.n_embd <= NARROW
+
+    @property
     def fused(self) -> bool:
         """Return whether a block is one operator, where a compiler for its kernels is (model/fused.py)."""
         plain = self.precision == "fp32" and not self.documents and self.model.dropout == 0
@@ -140,7 +145,7 @@ class Memory:
     @property
     def tensors(self) -> int:
         """Return the part of it that is tensors."""
-        return self.total - self.items.get("process", 0) - self.items.get("allocator", 0)
+        return self.total - sum(self.items.get(name, 0) for name in ("process", "allocator", "kernel"))
 
 
 def peak_memory(run: Pass, held: Held) -> Memory:
@@ -184,7 +189,7 @@ def kept_by_heap(run: Pass, mapped_from: int) -> int:
     if run.model.dropout:
         squares = FP32 * run.sequences * run.sequence_tokens**2 * run.model.n_head
         block += [FP32 * n * d] * 3 + [squares] * 3 + [e * n * d] * 2
-    head_forward = [FP32 * head_weights(run.model), e * chunk_rows(run) * run.model.vocab_size]
+    head_forward = [FP32 * head_weights(run.model), chunk_bytes(run), kernel_room(run)]
 
     def small(*sizes: int) -> int:
         return sum(size for size in sizes if size < mapped_from)
@@ -209,11 +214,11 @@ def moments(run: Pass) -> dict[Moment, dict[str, int]]:
     hidden, matrix = run.element * run.positions * run.model.n_embd, FP32 * head_weights(run.model)
     forward, backward = head(run)
 
-    def parts(activations: int, logits: int, temporary: int) -> dict[str, int]:
-        return {"activations": activations, "logits": logits, "temporary": temporary}
+    def parts(activations: int, logits: int, temporary: int, kernel: int = 0) -> dict[str, int]:
+        return {"activations": activations, "logits": logits, "temporary": temporary, "kernel": kernel}
 
     return {
-        "head forward": parts(around + all_blocks, hidden + matrix, forward),
+        "head forward": parts(around + all_blocks, hidden + matrix, forward, kernel_room(run)),
         "head backward": parts(around + all_blocks, hidden + matrix, backward),
         "last block": parts(around + last, matrix, block_backward(run)),
         "first block": parts(around + first, matrix, block_backward(run)),
@@ -297,10 +302,10 @@ def head(run: Pass) -> tuple[int, int]:
     """
     n, d, e = run.positions, run.model.n_embd, run.element
     weights = head_weights(run.model)
-    chunk = chunk_rows(run) * run.model.vocab_size
-    forward, backward = run.stream + e * chunk, run.stream
+    forward, backward = run.stream + chunk_bytes(run), run.stream
     if run.precision == "bf16":
-        forward += e * n * d + max(e * weights, FP32 * chunk if run.device == "cpu" else 0)
+        wide_chunk = FP32 * chunk_rows(run) * run.model.vocab_size if run.device == "cpu" else 0
+        forward += e * n * d + max(e * weights, wide_chunk)
         backward += run.stream
     if run.precision == "bf16" or run.device == "cuda":
         forward += e * weights
@@ -312,6 +317,26 @@ def head(run: Pass) -> tuple[int, int]:
 # As model/heads.py has them, which cannot be loaded without torch.
 CHUNK_BYTES: MappingProxyType[str, int] = MappingProxyType({"cpu": 1 << 20, "cuda": 1 << 28})
 CHUNK_ROWS_LEAST = 64
+NARROW = 384
+
+# As model/kernels/cross_entropy.cpp has them: rows of a chunk, for up to three threads, and floats of a vector.
+KERNEL_ROWS, LANES = 96, 16
+
+
+def kernel_room(run: Pass) -> int:
+    """Return the bytes that the kernel of narrow heads takes beside all tensors: the logits of a chunk, and
+    where rows of the matrix end within a vector, wider ones of it and of its gradient.
+    """
+    if not run.narrow_head:
+        return 0
+    width = -(-run.model.n_embd // LANES) * LANES
+    wider = 0 if width == run.model.n_embd else 2 * width
+    return FP32 * run.model.vocab_size * (KERNEL_ROWS + wider)
+
+
+def chunk_bytes(run: Pass) -> int:
+    """Return the bytes of the logits that are there at once as a tensor."""
+    return 0 if run.narrow_head else run.element * chunk_rows(run) * run.model.vocab_size
 
 
 def chunk_rows(run: Pass) -> int:

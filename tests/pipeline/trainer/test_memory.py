@@ -11,7 +11,7 @@ from model import heads
 from model.config import GPTConfig
 from pipeline.trainer import memory, sharding
 from pipeline.trainer.engines import single
-from pipeline.trainer.memory import Pass, peak_memory
+from pipeline.trainer.memory import Pass, at_each_moment
 from tests.pipeline.trainer.tracked import bytes_kept_for_backward, tracked_step
 
 SHAPE = {"n_head": 4, "n_embd": 64, "n_ctx": 32, "vocab_size": 211}
@@ -75,7 +75,8 @@ def test_the_predicted_peak_of_a_step_is_what_torchs_tracker_sees(
         checkpointing=checkpointing,
         accumulates=accumulates,
     )
-    predicted, seen = peak_memory(run, sharding.held(single.Config(), run, 1)), tracked_step(run)
+    moments = at_each_moment(run, sharding.held(single.Config(), run, 1))
+    predicted, seen = max(moments, key=lambda moment: moment.tensors), tracked_step(run)
 
     assert predicted.tensors == pytest.approx(seen["Total"], rel=0.05)
     assert predicted.items["weights"] == pytest.approx(seen["Parameter"], rel=0.001)
@@ -89,3 +90,4 @@ def test_the_planner_knows_the_heads_chunks():
 
     assert memory.chunk_rows(run) == heads._chunk_rows(hidden, weight)
     assert memory.CHUNK_BYTES == {"cpu": heads.CHUNK_BYTES_CPU, "cuda": heads.CHUNK_BYTES_GPU}
+    assert memory.NARROW == heads.NARROW
