@@ -82,6 +82,8 @@ def main() -> None:
     chosen = _arguments()
     left, both = (locate(path).model for path in (chosen.left, chosen.both))
     pair = Pair(load_network(left), load_network(both), tokenizers.load(left))
+    if problem := unlike(pair):
+        raise SystemExit(f"{chosen.left} and {chosen.both}: {problem}")
     found = measure(pair, chosen.data, chosen.windows, chosen.seed)
     for name, figure in found["accuracy"].items():
         error = "" if figure["stderr"] is None else f" ± {figure['stderr']:.4f}"
@@ -89,7 +91,7 @@ def main() -> None:
             f"{name:<48}{figure['value']:.4f}{error}  {figure['nats']:.3f} nats  {figure['places']:,} places"
         )
     for name, text in found["written"].items():
-        told = f"{text['repeated']:.0%} of its tokens are those before them"
+        told = f"{text['repeated']:.0%} of its pairs of tokens it had written before"
         print(f"\n{name}, greedy; {told}\n  {text['sample']!r}")
     if chosen.out:
         chosen.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -120,6 +122,22 @@ def measure(pair: Pair, data: Path, windows: int, seed: int) -> dict[str, Any]:
     }
 
 
+def unlike(pair: Pair) -> str:
+    """Return why two networks cannot be asked the same, empty where they can."""
+    if not pair.left.config.causal or pair.both.config.causal:
+        return "the first must read from left to right (model.causal: true) and the second from both sides"
+    known = pair.tokenizer.vocab_size
+    if pair.left.config.vocab_size < known or pair.both.config.vocab_size != known + SPECIAL_IDS:
+        return f"the second must know the {known} ids of the first's tokenizer and {SPECIAL_IDS} more"
+    return ""
+
+
+def repeated(text: Ids) -> float:
+    """Return the share of neighbours that stood side by side before: what goes in circles has most."""
+    pairs = list(zip(text, text[1:], strict=False))
+    return 1 - len(set(pairs)) / len(pairs)
+
+
 def _scored(logits: torch.Tensor, targets: Ids) -> list[tuple[bool, float]]:
     """Return for each target whether it is the likeliest, and its loss in nats."""
     nats = F.cross_entropy(logits, torch.tensor(targets), reduction="none").tolist()
@@ -140,7 +158,7 @@ def _figure(of_windows: Sequence[Sequence[tuple[bool, float]]]) -> dict[str, Any
 
 
 def _written(pair: Pair, prompts: Sequence[Ids]) -> dict[str, dict[str, Any]]:
-    """Return what each network writes after the prompts, and how often it only repeats a token."""
+    """Return what each network writes after the prompts, and how much of it goes in circles."""
     found = {}
     for name, following in (
         ("left to right", lambda ids: pair.from_left([*ids, 0], [len(ids)])),
@@ -152,9 +170,8 @@ def _written(pair: Pair, prompts: Sequence[Ids]) -> dict[str, dict[str, Any]]:
             for _ in prompt:
                 ids.append(int(following(ids).argmax()))
             texts.append(ids[len(prompt) :])
-        pairs = [each for text in texts for each in zip(text, text[1:], strict=False)]
         found[name] = {
-            "repeated": statistics.fmean(first == second for first, second in pairs),
+            "repeated": statistics.fmean(map(repeated, texts)),
             "sample": pair.tokenizer.decode([*prompts[0], *texts[0]]),
         }
     return found

@@ -14,7 +14,7 @@ from model.tokenizer import Tokenizer
 from model.transformer import GPT
 from model.weights import load_model, load_network
 from model.weights_config import read_config
-from pipeline.errors import FormatError
+from pipeline.errors import ConfigError, FormatError
 from pipeline.formats.subject import Subject
 
 _log = logging.getLogger("loglinear.evaluate")
@@ -32,9 +32,15 @@ def pick_device(name: str) -> torch.device:
 def load(subject: Subject, device: str, precision: str, tokenizer: Tokenizer) -> GPT:
     """Return the network, ready for inference, with as many ids as the tokenizer knows.
 
-    Raises FormatError if its folder is not a whole GPT, or knows fewer ids than the tokenizer.
+    Raises FormatError if its folder is not a whole GPT, or knows fewer ids than the tokenizer; ConfigError
+    for one that sees what it would have to predict.
     """
     try:
+        if not read_config(subject.model).causal:
+            raise ConfigError(
+                f"checkpoint: {subject.path} reads from both sides, so it gives a text no probability and "
+                "writes none; fine-tune it, or see what it fills in with `python -m benchmarks.infilling`"
+            )
         vocab_size = _vocab_size(subject, tokenizer)
         return load_network(subject.model, pick_device(device), DTYPES[precision], vocab_size)
     except (FileNotFoundError, ValueError) as fault:

@@ -49,6 +49,8 @@ def stream(
         raise ConfigError(str(fault)) from None
     tokenizer = load_tokenizer(subject)
     network = load(subject, device, "fp32", tokenizer)
+    if network.config.architecture == "lstm":
+        raise ConfigError(f"checkpoint: {subject.path} is an LSTM, which writes no text here; give another")
     beginnings = [tokenizer.encode(prompt) for prompt in prompts for _ in range(samples)]
     texts = [ReplyText(stop) for _ in beginnings]
 

@@ -14,6 +14,7 @@ from model.generate import Sampling, generate
 from model.heads import token_losses
 from model.tokenizer import Tokenizer
 from model.transformer import GPT
+from pipeline.errors import ConfigError
 from pipeline.evaluate.batch import Batch, Generations, Likelihoods, Row, batches
 from pipeline.evaluate.task import Generation, LogLikelihood, Reply, Request
 from pipeline.evaluate.text import ReplyText
@@ -44,7 +45,10 @@ class Scorer:
         """Return requests as they are computed, side by side."""
         for request in requests:
             self._check(request)
-        return batches(requests, self._batch_tokens, ROW_CONTEXTS * self._model.config.n_ctx)
+        shape = self._model.config
+        # A recurrence reads all that stands before: in a row of several it would read another request's ids.
+        contexts = 0 if shape.architecture == "lstm" else ROW_CONTEXTS
+        return batches(requests, self._batch_tokens, contexts * shape.n_ctx)
 
     def answer_batch(self, batch: Batch) -> list[Reply]:
         """Return the replies to a batch, in the order of its `numbers`."""
@@ -52,6 +56,8 @@ class Scorer:
 
     def _check(self, request: Request) -> None:
         if isinstance(request, Generation):
+            if self._model.config.architecture == "lstm":
+                raise ConfigError("tasks: an LSTM writes no text here; leave out those that have it write")
             if request.stop and self._tokenizer is None:
                 raise ValueError("a request has stop strings; give the scorer its model's tokenizer")
             return  # the lengths are checked where texts are written

@@ -84,7 +84,7 @@ class Judge:
             stderr=estimate.stderr,
             num_examples=estimate.num_examples,
             subset=split,
-            paper=dict(paper_gpt1.figures(dataset.name, _paper_name(split, metric))),
+            paper=dict(paper_gpt1.figures(dataset.name, paper_gpt1.column(split, metric))),
             dtype=self._config.precision,
             data_sha256=self._materials.splits[split].sha256,
             protocol=(
@@ -92,8 +92,3 @@ class Judge:
                 f" validation {dataset.metrics[0]}; at most {self._materials.layout.n_ctx} tokens; {PROTOCOL}"
             ),
         )
-
-
-def _paper_name(split: str, metric: str) -> str:
-    """Return a metric's name in the paper's tables, where MNLI's second split has a column of its own."""
-    return f"{metric}_mismatched" if split.endswith("mismatched") else metric

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline import answers, metrics
 from pipeline.errors import FormatError
 from pipeline.finetune.dataset import Choice, Dataset, Example, Span
+from pipeline.formats import paper_gpt1
+from pipeline.formats.results import Result
 from pipeline.metrics import Estimate
 
 CORRELATIONS = ("matthews", "pearson", "spearman")
@@ -56,6 +60,25 @@ def guessed(dataset: Dataset, examples: Sequence[Example]) -> dict[str, float]:
     elif len(answers_a_question) == 1:
         found["accuracy"] = 1 / answers_a_question.pop()
     return {name: found[name] for name in dataset.metrics if name in found}
+
+
+def with_mean(results: Sequence[Result]) -> list[Result]:
+    """Return results with the mean of both of MNLI's validation sets, which Table 5 has, where they are."""
+    found = {result.subset: result for result in results if result.metric == "accuracy"}
+    both = [found[split] for split in ("validation", "validation_mismatched") if split in found]
+    if len(both) < 2:  # noqa: PLR2004 - both
+        return list(results)
+    errors = [result.stderr for result in both if result.stderr is not None]
+    task = both[0].task.rpartition("/")[2]
+    mean_of_both = replace(
+        both[0],
+        metric="accuracy_mean",
+        value=math.fsum(result.value for result in both) / 2,
+        stderr=math.hypot(*errors) / 2 if len(errors) == len(both) else None,
+        num_examples=sum(result.num_examples for result in both),
+        paper=dict(paper_gpt1.figures(task, "accuracy_mean")),
+    )
+    return [*results, mean_of_both]
 
 
 def _accuracy(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Estimate:

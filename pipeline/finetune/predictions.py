@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,25 +10,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.finetune.dataset import Dataset, Example
 from pipeline.finetune.measure import Prediction
-from pipeline.formats.publish import publishing, write_text
-
-GLUE_FILES = (
-    "AX.tsv",
-    "CoLA.tsv",
-    "MNLI-m.tsv",
-    "MNLI-mm.tsv",
-    "MRPC.tsv",
-    "QNLI.tsv",
-    "QQP.tsv",
-    "RTE.tsv",
-    "SST-2.tsv",
-    "STS-B.tsv",
-    "WNLI.tsv",
-)
-"""All that GLUE's server wants to see; of AX and WNLI, which GPT-1's paper leaves out, its own samples do."""
-BUNDLE = "submission.zip"
-# The same predictions make the same file: zip's first day stands for the time.
-EPOCH = (1980, 1, 1, 0, 0, 0)
+from pipeline.formats.publish import write_text
 
 
 def write(
@@ -73,19 +54,6 @@ def as_json(examples: Sequence[Example], predictions: Sequence[Prediction]) -> s
     _check(examples, predictions)
     answers = {example.id: str(found) for example, found in zip(examples, predictions, strict=True)}
     return json.dumps(answers, ensure_ascii=False, indent=0) + "\n"
-
-
-def bundle(directory: Path) -> tuple[Path, list[str]]:
-    """Zip GLUE's files of a directory for its server; return the path and the files that are lacking."""
-    there = [name for name in GLUE_FILES if (directory / name).is_file()]
-    if not there:
-        raise ConfigError(f"{directory}: no predictions for GLUE are here (none of {', '.join(GLUE_FILES)})")
-    target = directory / BUNDLE
-    with publishing(target) as temporary, zipfile.ZipFile(temporary, "w") as file:
-        for name in there:
-            content = (directory / name).read_bytes()
-            file.writestr(zipfile.ZipInfo(name, EPOCH), content, compress_type=zipfile.ZIP_DEFLATED)
-    return target, [name for name in GLUE_FILES if name not in there]
 
 
 def _spelled(dataset: Dataset, found: Prediction) -> str:

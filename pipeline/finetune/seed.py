@@ -16,6 +16,7 @@ from pipeline.config import identity_hash, identity_of, kind_name, plain
 from pipeline.errors import Stopped
 from pipeline.finetune.judge import Judge
 from pipeline.finetune.materials import Materials
+from pipeline.finetune.measure import with_mean
 from pipeline.finetune.network import network
 from pipeline.finetune.rows import Epochs, batch, dealt
 from pipeline.finetune.stage import Config, Plan, name_of
@@ -223,7 +224,7 @@ class Seed:
                 checkpoint=str(folder),
                 weights_hash=Meta.read(folder).blake3["model/model.safetensors"],
                 origin={**origin(), "seed": self._seed, "inputs": self._plan.inputs, "step": step},
-                results=tuple(results),
+                results=tuple(with_mean(results)),
             ).write(to / RESULTS)
         wait_for_all()
 

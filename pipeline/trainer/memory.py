@@ -319,7 +319,7 @@ CHUNK_BYTES: MappingProxyType[str, int] = MappingProxyType({"cpu": 1 << 20, "cud
 CHUNK_ROWS_LEAST = 64
 NARROW = 384
 
-# As model/kernels/cross_entropy.cpp has them: rows of a chunk, for up to three threads, and floats of a vector.
+# As model/kernels has them: rows of a chunk, for up to three threads, and floats of a vector.
 KERNEL_ROWS, LANES = 96, 16
 
 

@@ -1,8 +1,10 @@
 """What the benchmark of infilling shows to each network, and what it makes of the answers."""
 
+from dataclasses import replace
+
 import torch
 
-from benchmarks.infilling import Pair, measure
+from benchmarks.infilling import Pair, measure, repeated, unlike
 from model import tokenizer as tokenizers
 from model.weights import load_network
 from tests.pipeline.finetune.learnable import pretrained
@@ -33,3 +35,21 @@ def test_both_are_asked_at_the_same_places_and_both_write(tmp_path, dataset):  #
     assert places[0] == places[1] >= places[2] == places[3] > 0
     assert all(0 <= figure["value"] <= 1 and figure["nats"] > 0 for figure in found["accuracy"].values())
     assert set(found["written"]) == {"left to right", "bidirectional"}
+
+
+def test_networks_that_cannot_be_asked_the_same_are_refused(tmp_path, dataset):  # noqa: F811
+    pair = networks(tmp_path, dataset)
+
+    assert unlike(pair) == ""
+    assert "must read from left to right" in unlike(replace(pair, left=pair.both, both=pair.left))
+    assert "and 4 more" in unlike(replace(pair, both=load_network(other(tmp_path, dataset))))
+
+
+def other(tmp_path, folder):
+    return pretrained(tmp_path / "other", tokenizers.load(folder), n_ctx=24, causal=False, extra=5)
+
+
+def test_what_goes_in_circles_repeats_its_pairs():
+    assert repeated([1, 2, 3, 4]) == 0
+    assert repeated([1, 1, 1, 1, 1]) == 0.75
+    assert repeated([1, 2, 1, 2, 1]) == 0.5

@@ -96,5 +96,6 @@ def test_a_generation_is_kept_with_its_score(run, corpus, real_data):
     )
     assert summary["article"] and summary["highlights"] and "rouge_1" in summary["scores"][""]
     assert set(summary["summaries"]) == {"summary", "no_hint", "lead_3", "random_3"}
+    assert isinstance(summary["written"], str) and isinstance(summary["written_no_hint"], str)
     assert translation["source"] == "Spectacular Wingsuit Jump Over Bogota"
     assert "sentence_bleu" in translation and "written" in translation

@@ -88,8 +88,8 @@ def test_the_narrow_heads_losses_and_gradients_are_those_of_whole_logits(rows, w
     expected = with_gradients(
         lambda h, w: F.cross_entropy(h @ w.t(), targets, reduction="sum"), hidden, weight, double=True
     )
-    # Exponentials are as exact as the logits, whose error grows with them. Small losses and gradients are what
-    # is left of larger numbers: logits, and rows of the other factor.
+    # Exponentials are as exact as the logits, whose error grows with them. Small losses and gradients are
+    # what is left of larger numbers: logits, and rows of the other factor.
     largest = (hidden @ weight.t()).abs().max().item()
     loss, exact = found[0].item(), expected[0].item()
     assert loss == pytest.approx(exact, rel=2e-6, abs=2e-6 * rows * largest)

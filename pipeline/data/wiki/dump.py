@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from xml.etree import ElementTree
+from xml.parsers.expat import errors
 
 import orjson
 
@@ -13,6 +15,9 @@ from pipeline.data.compressed import kind_of, unpacked
 from pipeline.data.wiki.markup import plain_text
 from pipeline.errors import FormatError
 
+# What Expat calls a document that ends while an element, or a token of one, is open.
+_ENDS_EARLY = (errors.codes[errors.XML_ERROR_NO_ELEMENTS], errors.codes[errors.XML_ERROR_UNCLOSED_TOKEN])
+_REDIRECT = re.compile(r"\s*#redirect\b", re.IGNORECASE)
 TEXT_KEYS = ("text", "extract", "summary", "abstract")  # of a JSONL row, the first that is there
 
 
@@ -24,22 +29,39 @@ def articles(path: Path) -> Iterator[tuple[str, str]]:
             f"give the pages-articles dump or rows of title and text"
         )
     with unpacked(path) as file:
-        yield from _from_xml(path, file) if kind_of(path) == ".xml" else _from_rows(path, file)
+        yield from from_xml(path, file) if kind_of(path) == ".xml" else _from_rows(path, file)
 
 
-def _from_xml(path: Path, file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    """Yield the pages of the article namespace that are not redirects."""
+def from_xml(path: Path, file: IO[bytes], may_end_early: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield title and plain text of the pages of the article namespace that are not redirects.
+
+    Exports before 0.6 tell a page's namespace by its title alone, and a redirect by its text. One that
+    `may_end_early` is the beginning of a dump: the page that it is cut off in is left out.
+    """
+    namespaces: set[str] = set()
     try:
         events = ElementTree.iterparse(file, events=("start", "end"))
         _, root = next(events)
         for event, element in events:
+            if event == "end" and _name(element) == "namespace":
+                namespaces.add(element.text or "")
             if event == "end" and _name(element) == "page":
                 page = {_name(each): each.text or "" for each in element.iter()}
                 root.clear()  # or the whole dump would stay in memory
-                if page.get("ns", "0") == "0" and "redirect" not in page:
+                if _is_article(page, namespaces):
                     yield page.get("title", ""), plain_text(page.get("text", ""))
     except ElementTree.ParseError as fault:
-        raise FormatError(f"{path}: not a whole MediaWiki dump ({fault}); get it again") from None
+        if not (may_end_early and fault.code in _ENDS_EARLY):
+            raise FormatError(f"{path}: not a whole MediaWiki dump ({fault}); get it again") from None
+
+
+def _is_article(page: dict[str, str], namespaces: set[str]) -> bool:
+    if "redirect" in page or _REDIRECT.match(page.get("text", "")):
+        return False
+    if "ns" in page:
+        return page["ns"] == "0"
+    before, colon, _ = page.get("title", "").partition(":")
+    return not (colon and before in namespaces)
 
 
 def _name(element: Any) -> str:

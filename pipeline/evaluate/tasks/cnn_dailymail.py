@@ -81,7 +81,7 @@ class CnnDailymail:
             "number": example.number,
             "article": article.text,
             "highlights": list(article.highlights),
-            "written": written[SUMMARY],
+            **{"_".join(filter(None, ("written", kind))): text for kind, text in written.items()},
             "summaries": {kind or "summary": " ".join(found) for kind, found in shown.items()},
             "scores": {kind: self._rouge.score(article.highlights, found) for kind, found in shown.items()},
             "empty": not shown[SUMMARY],

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from model import tokenizer as tokenizers
+from model.config import GPTConfig
+from model.transformer import GPT
 from pipeline.evaluate.scorer import Scorer
 from pipeline.evaluate.task import Generation, LogLikelihood
 
@@ -46,6 +48,17 @@ def test_log_likelihoods_are_those_of_whole_logits(network):
         nats, greedy = plainly(network, request)
         assert reply.nats == pytest.approx(nats, abs=1e-4)
         assert reply.greedy == (greedy if request.greedy else None)
+
+
+def test_a_recurrent_network_answers_requests_with_one_beginning_as_it_would_one_by_one():
+    torch.manual_seed(0)
+    shape = {"architecture": "lstm", "n_layer": 1, "n_head": 1, "n_hidden": 24}
+    network = GPT(GPTConfig(n_embd=16, n_ctx=64, vocab_size=400, **shape)).eval()
+    context = tuple(range(30))
+    asked = [LogLikelihood(context=context, target=(7, number), greedy=True) for number in range(5)]
+
+    for request, reply in zip(asked, Scorer(network, 256).answer(asked), strict=True):
+        assert reply.nats == pytest.approx(plainly(network, request)[0], abs=1e-5)
 
 
 def test_the_likeliest_continuation_is_found_greedy(network):

@@ -14,6 +14,7 @@ from pipeline.config import dump, validate
 from pipeline.errors import ConfigError, FormatError, StageError
 from pipeline.evaluate import stage
 from pipeline.evaluate.parallel import Team
+from pipeline.evaluate.sample import stream
 from pipeline.evaluate.stage import Config
 from pipeline.evaluate.suite import Suite
 from pipeline.evaluate.task import Setting
@@ -388,3 +389,33 @@ def test_openais_release_is_evaluated_where_it_lies(release, dataset):
     documents = len(list(setting.documents("validation")))
     assert {result.num_examples for result in written.results} == {documents}
     assert results.parent.name == written.weights_hash[:16]
+
+
+def saved(folder, dataset, **shape):
+    """Write a network that has learned nothing, and return its folder."""
+    config = GPTConfig(**{"n_layer": 1, "n_head": 1, "n_embd": 16, "n_ctx": 64, "vocab_size": 404, **shape})
+    save_model(folder, GPT(config).state_dict(), config, load(dataset))
+    return folder
+
+
+def test_a_network_that_sees_what_it_would_have_to_predict_is_refused(dataset, tmp_path):
+    both = saved(tmp_path / "both", dataset, causal=False)
+
+    with pytest.raises(ConfigError, match="reads from both sides, so it gives a text no probability"):
+        evaluate(config(both, dataset, tasks=["held_out"]))
+    with pytest.raises(ConfigError, match="reads from both sides"):
+        next(stream(both, ["one"], device="cpu"))
+    assert not list(both.glob("results/*/*.json"))
+
+
+def test_a_recurrent_network_is_evaluated_and_is_told_not_to_write(dataset, tmp_path):
+    lstm = saved(tmp_path / "lstm", dataset, architecture="lstm", n_hidden=24, vocab_size=400)
+
+    evaluate(config(lstm, dataset, tasks=["held_out", "last_word"]))
+
+    (results,) = lstm.glob("results/*/all.json")
+    assert {task for task, _ in figures(results)} == {"held_out", "last_word"}
+    with pytest.raises(ConfigError, match="an LSTM writes no text here"):
+        evaluate(config(lstm, dataset, suite="written", tasks=TASKS))
+    with pytest.raises(ConfigError, match="is an LSTM, which writes no text here"):
+        next(stream(lstm, ["one"], device="cpu"))

@@ -232,6 +232,19 @@ BY_NAME = {
         {"premise": "A.", "hypothesis": "B."} | GLUE_ROWS,
         Pair(first="A.", second="B.", label=1, id="4"),
     ),
+    "qnli": (
+        {"question": "Q?", "sentence": "A."} | GLUE_ROWS,
+        Pair(first="Q?", second="A.", label=1, id="4"),
+    ),
+    "qqp": (
+        {"question1": "A?", "question2": "B?"} | GLUE_ROWS,
+        Pair(first="A?", second="B?", label=1, id="4"),
+    ),
+    "mrpc": (
+        {"sentence1": "A.", "sentence2": "B."} | GLUE_ROWS,
+        Pair(first="A.", second="B.", label=1, id="4"),
+    ),
+    "sst2": ({"sentence": "A. "} | GLUE_ROWS, Text(text="A.", label=1, id="4")),
     "cola": ({"sentence": "A.", "idx": 4, "label": -1}, Text(text="A.", label=None, id="4")),
     "stsb": (
         {"sentence1": "A.", "sentence2": "B.", "label": 2.5, "idx": 0},

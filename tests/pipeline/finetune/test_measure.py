@@ -1,11 +1,14 @@
 """Predictions against labels: which figures, of whom, with what error."""
 
+import math
+
 import pytest
 
 from pipeline.errors import FormatError
 from pipeline.finetune.dataset import Choice, Example, Pair, Span, Text
 from pipeline.finetune.datasets import cola, mnli, mrpc, race, squad, stsb
-from pipeline.finetune.measure import figures, guessed
+from pipeline.finetune.measure import figures, guessed, with_mean
+from pipeline.formats.results import Result
 
 
 def question(number: int, passage: str, label: int = 0) -> Choice:
@@ -89,3 +92,19 @@ def test_guessing_scores_what_the_commonest_class_and_an_answer_at_random_do():
     assert guessed(stsb.Config().build(), [Text(text="x", label=2.5)]) == {"pearson": 0.0, "spearman": 0.0}
     assert guessed(race.Config().build(), questions) == {"accuracy": 0.5}
     assert guessed(cola.Config().build(), [Text(text="x")]) == {}
+
+
+def test_mnlis_sets_have_a_mean_as_in_table_5():
+    def result(split: str, value: float, metric: str = "accuracy") -> Result:
+        return Result(
+            task="finetune/mnli", metric=metric, value=value, stderr=0.03, num_examples=100, subset=split,
+            dtype="fp32", data_sha256="", protocol="",
+        )  # fmt: skip
+
+    matched, other = result("validation", 0.8), result("validation_mismatched", 0.7)
+    *_, found = with_mean([matched, result("validation", 1.0, "loss"), other])
+
+    assert (found.metric, found.subset, found.num_examples) == ("accuracy_mean", "validation", 200)
+    assert found.value == pytest.approx(0.75) and found.stderr == pytest.approx(0.03 / math.sqrt(2))
+    assert found.paper["LSTM"] == 0.737
+    assert with_mean([matched]) == [matched]

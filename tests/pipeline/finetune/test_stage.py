@@ -161,8 +161,17 @@ def test_a_fine_tuning_broken_off_in_the_middle_ends_bitwise_where_it_would_have
 STATE = "tensors-00000-of-00001.safetensors"
 
 
-@pytest.mark.parametrize("kind", [{"kind": "ddp"}, {"kind": "fsdp2"}, {"kind": "deepspeed", "zero_stage": 2}])
-def test_two_processes_come_to_what_one_comes_to(values, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ({"kind": "ddp"}, "rte"),
+        ({"kind": "fsdp2"}, "rte"),
+        ({"kind": "deepspeed", "zero_stage": 2}, "rte"),
+        *(pytest.param({"kind": "ddp"}, name, marks=pytest.mark.slow) for name in KINDS if name != "rte"),
+    ],
+)
+def test_two_processes_come_to_what_one_comes_to(values, tmp_path, kind, name):
+    values |= {"dataset": {"kind": name}, "data": str(write(tmp_path / "other", name, 20))}
     alone = tuned({**values, "out": str(tmp_path / "alone")})
     launch = tmp_path / "two.yaml"
     launch.write_text("kind: torchrun\nprocesses: 2\n")
@@ -213,7 +222,11 @@ def test_as_many_layers_are_taken_over_as_asked(values, network, tokenizer, laye
 
 @pytest.mark.parametrize(
     "shape",
-    [{"architecture": "lstm", "n_layer": 1, "n_head": 1, "n_hidden": 24}, {"causal": False, "extra": 4}],
+    [
+        {"architecture": "lstm", "n_layer": 1, "n_head": 1, "n_hidden": 24},
+        {"causal": False, "extra": 4},
+        {"architecture": "gpt2"},
+    ],
 )
 def test_other_networks_are_fine_tuned_by_the_same_command(values, tmp_path, tokenizer, shape):
     other = pretrained(tmp_path / "other", tokenizer, **shape)

@@ -50,10 +50,13 @@ def test_a_summary_is_asked_for_by_the_hint_and_once_without(task, setting):
 
 
 def test_the_first_three_sentences_are_scored(task):
-    record = scored(task(), " A dam broke. Nobody was hurt.\n\nThe end. Not this one.", "x")
+    written = " A dam broke. Nobody was hurt.\n\nThe end. Not this one."
+    record = scored(task(), written, "Up. Down. Left. All of it.")
 
     assert record["summaries"]["summary"] == "A dam broke. Nobody was hurt. The end."
-    assert record["written"].endswith("Not this one.")
+    assert record["written"] == written, "all that was written is kept"
+    assert record["summaries"]["no_hint"] == "Up. Down. Left."
+    assert record["written_no_hint"] == "Up. Down. Left. All of it."
     assert record["scores"][""]["rouge_1"] == pytest.approx(100 * 2 * 6 / (6 + 8))
     assert record["scores"]["no_hint"]["rouge_1"] == 0
 
