@@ -13,7 +13,7 @@ from launch.rank import reporting
 from launch.secrets import redacted, show_failure
 from launch.stopping import Held
 from pipeline.errors import LoglinearError
-from pipeline.stages import STAGES, load_stage
+from pipeline.stages import STAGES, load_stage, verb_of
 
 app = typer.Typer(
     name="loglinear",
@@ -177,8 +177,8 @@ def fit(
 
 @app.command(epilog="Example: loglinear plan configs/train/gpt2-117m.yaml hardware.gpu=H100 hardware.count=8")
 def plan(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print a training run's batches, FLOPs, memory, hours and price before anything is spent."""
-    stage, loaded = load_stage("train", config, overrides)
+    """Print what a training run, or a study with all of its runs, comes to before anything is spent."""
+    stage, loaded = load_stage(verb_of(config, overrides), config, overrides)
     print(stage.describe(loaded, stage.plan(loaded)))
 
 
@@ -339,7 +339,7 @@ def _stage(
         told = stage.run(loaded, stage.plan(loaded), **options)
         if told:
             print(told)
-        if verb == "data":
+        if verb in ("data", "study"):
             from pipeline.report.page import renew
 
             renew(Path(loaded.out))

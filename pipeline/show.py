@@ -100,8 +100,14 @@ def _run(directory: Path) -> list[str]:
 def _study(directory: Path) -> list[str]:
     if not (directory / "plan.json").exists():
         return []
+    from pipeline.study.status import lines as of_its_runs
+
     runs = sorted(path for path in (directory / "runs").glob("*") if path.is_dir())
-    lines = [f"{run.name}: {_run(run)[0] if _run(run) else 'not started'}" for run in runs]
+    lines = of_its_runs(directory) or [
+        f"{run.name}: {_run(run)[0] if _run(run) else 'not started'}" for run in runs
+    ]
+    for asked in sorted(path for path in (directory / "evaluated").glob("*") if path.is_dir()):
+        lines.append(f"{asked.name}: {len(list(asked.glob('*/*.json')))} checkpoints evaluated")
     for tuned in sorted(path for path in (directory / "finetuned").glob("*") if path.is_dir()):
         lines.append(f"{tuned.name}: {'finished' if (tuned / 'summary.json').exists() else 'begun'}")
     for verdict in (directory / "verdict.json", directory / "comparison.json"):

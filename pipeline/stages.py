@@ -11,6 +11,8 @@ from pipeline.errors import ConfigError
 
 STAGES = ("data", "train", "evaluate", "finetune", "study")
 
+_STUDY_KEYS = {"rungs", "dial", "trials"}
+
 # What a study gives to its jobs: enough of it that the rest of their configurations can be looked at before.
 _GIVEN: Mapping[str, dict[str, Any]] = MappingProxyType(
     {
@@ -44,6 +46,11 @@ def load_stage(verb: str, config: Path, overrides: Sequence[str] | None = None) 
     return _stage(verb), found
 
 
+def verb_of(config: Path, overrides: Sequence[str] | None = None) -> str:
+    """Return the verb of a configuration that `loglinear plan` is asked about: study, or else train."""
+    return "study" if _STUDY_KEYS & set(compose(config, overrides or ()).value) else "train"
+
+
 def _stage(verb: str) -> ModuleType:
     return importlib.import_module(f"pipeline.{verb}.stage")
 
@@ -67,7 +74,7 @@ def _check_jobs(study: Composed) -> None:
 def _asked(study: Composed, verb: str) -> Iterator[Composed]:
     """Yield the configurations of a verb's jobs: the common one, or each trial's over it."""
     common, trials = part(study, verb), study.value.get("trials") or ()
-    if not trials:
+    if not trials or verb == "evaluate":  # which trials share
         yield common
     for number, trial in enumerate(trials):
         if verb in trial or verb == "finetune":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.report import numbers
-from pipeline.report.figure import Canvas, Figure, draw
+from pipeline.report.canvas import Canvas
+from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import BAR, INK, MUTED
 
 MOST_NAMES, MOST_CHARACTERS = 15, 44

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.report import course, numbers
-from pipeline.report.figure import Canvas, Figure, draw, label_ends
+from pipeline.report.canvas import Canvas, Dash
+from pipeline.report.figure import Figure, draw, label_ends
 from pipeline.report.palette import ACCENT, Colour, ranked
-from pipeline.report.section import Section, Table
+from pipeline.report.section import Block, Facts, Fold, Note, Section, Table
 from pipeline.report.sources import Sources, Trained
 
 NAME, TITLE = "curves", "Loss curves"
 MOST_POINTS = 40  # of a drawn curve: single steps are small and noisy, their means over a stretch are not
 LABELLED = 12
+MOST_ROWS = 24  # of the table of runs, before it is folded away
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,16 @@ class Curve:
     skipped: Sequence[float]
     rollbacks: Sequence[float]
 
+    @property
+    def size(self) -> int:
+        """Return the non-embedding parameters, 0 where they are not known."""
+        return self.trained.params_non_embedding or 0
+
 
 def section(sources: Sources) -> Section:
     """Return the section, or how to train what it needs."""
-    curves = [curve for trained in sources.runs if (curve := curve_of(trained)).tokens]
+    runs = _main(sources)
+    curves = [curve for trained in runs if (curve := curve_of(trained)).tokens]
     if not curves:
         verb = "train" if sources.kind == "run" else "study"
         return Section(
@@ -47,8 +55,25 @@ def section(sources: Sources) -> Section:
             remedy=f"no finished step of any run here; `loglinear {verb} CONFIG` trains",
         )
     facts = course.facts(sources.runs[0]) if sources.kind == "run" else []
-    values = {"figure": _figure(curves), "ends": _ends(sources.runs), "facts": facts}
-    return Section(name=NAME, title=TITLE, template="curves.html.j2", values=values)
+    blocks: list[Block] = [_figure(curves, by_run=sources.kind == "comparison")]
+    if facts:
+        blocks.append(Facts(facts))
+    if len(runs) < len(sources.runs):
+        assert sources.study is not None
+        blocks.append(
+            Note(f"Drawn are the runs of the main arm, {sources.study.main}; the table has all runs.")
+        )
+    ends = _ends(sources.runs)
+    is_long = len(sources.runs) > MOST_ROWS
+    blocks.append(Fold(f"All {len(sources.runs)} runs", [ends]) if is_long else ends)
+    return Section(name=NAME, title=TITLE, blocks=blocks)
+
+
+def _main(sources: Sources) -> Sequence[Trained]:
+    """Return the runs of a study's main arm, where it has several and that one was trained here; else all."""
+    names = sources.study.runs_of(sources.study.main) if sources.study else None
+    chosen = [trained for trained in sources.runs if names is None or trained.name in names]
+    return chosen or sources.runs
 
 
 def curve_of(trained: Trained) -> Curve:
@@ -88,58 +113,71 @@ def size_label(trained: Trained) -> str:
     return numbers.short(trained.params_non_embedding) if trained.params_non_embedding else trained.name
 
 
-def _figure(curves: Sequence[Curve]) -> Figure:
-    sizes = sorted({curve.trained.params_non_embedding or 0 for curve in curves})
-    colours = dict(zip(sizes, ranked(len(sizes)), strict=True))
+def _figure(curves: Sequence[Curve], *, by_run: bool = False) -> Figure:
+    """Draw all curves, in a colour for each size, or `by_run` where runs differ in more than their size."""
+    keys = [curve.trained.name if by_run else str(curve.size) for curve in curves]
+    ordered = list(dict.fromkeys(keys)) if by_run else sorted(set(keys), key=int)
+    colours = dict(zip(ordered, ranked(len(ordered)), strict=True))
     drawn_ends = _last_of_each_size(curves)
     low, high = _limits(curves)
 
     def paint(canvas: Canvas) -> None:
         axes, seeds = canvas.axes, sorted({curve.trained.seed or 0 for curve in curves})
-        for curve in curves:
-            colour = colours[curve.trained.params_non_embedding or 0].sentinel
+        for key, curve in zip(keys, curves, strict=True):
             style = ("-", (0, (5, 1.6)), (0, (1.5, 1.4)))[seeds.index(curve.trained.seed or 0) % 3]
-            axes.plot(curve.tokens, curve.losses, color=colour, linewidth=1.3, linestyle=style)
-            axes.plot(
-                *_columns(curve.validations),
-                color=colour,
-                linestyle="none",
-                marker="o",
-                markeredgecolor=colour,
-            )
-            for marker, at in (("|", curve.skipped), ("X", curve.rollbacks)):
-                # At the foot: a skipped step often has no loss to stand at.
-                axes.plot(at, [low] * len(at), color=ACCENT.sentinel, linestyle="none", marker=marker,
-                          markersize=9, clip_on=False)  # fmt: skip
+            _paint(canvas, curve, colours[key], style, low)
         first = min(curve.tokens[0] for curve in curves)
         last = max(curve.tokens[-1] for curve in curves)
         canvas.log_counts("x", max(first, last / 300), last * 1.02)
         axes.set_ylim(low, high)
         axes.set_xlabel("training tokens seen")
         axes.set_ylabel("loss, nats per token")
-        label_ends(axes, _labels(drawn_ends, colours), 0.052 if canvas.is_narrow else 0.045)
+        if by_run:
+            canvas.legend()
+        else:
+            label_ends(axes, _labels(drawn_ends, colours), 0.052 if canvas.is_narrow else 0.045)
 
-    ended = ", ".join(
-        f"{size_label(c.trained)} at {numbers.fixed(c.losses[-1])}" for c in drawn_ends.values()
-    )
-    marked = any(curve.skipped or curve.rollbacks for curve in curves)
-    several = len({curve.trained.seed for curve in curves}) > 1
+    ends = curves if by_run else list(drawn_ends.values())
+    named = [curve.trained.name if by_run else size_label(curve.trained) for curve in ends]
+    ended = ", ".join(f"{name} at {numbers.fixed(c.losses[-1])}" for name, c in zip(named, ends, strict=True))
     return draw(
-        "curves",
+        "loss-by-tokens",
         paint,
         title="Training loss against tokens",
         description=f"Loss of {len(curves)} runs; the last values are {ended}.",
-        caption="Training loss of every run against the tokens it has seen, averaged over stretches "
-        "of steps; dots are validation losses. The numbers name the size in non-embedding parameters"
-        + (", dashes the second and third seed" if several else "")
-        + (". At the foot, strokes are skipped steps, crosses rollbacks" if marked else "")
-        + ".",
+        caption=_caption(curves, by_run),
     )
 
 
-def _labels(ends: Mapping[int, Curve], colours: Mapping[int, Colour]) -> list[tuple[float, float, str, str]]:
+def _paint(canvas: Canvas, curve: Curve, colour: Colour, dash: Dash, foot: float) -> None:
+    name = curve.trained.name
+    canvas.line(name, curve.tokens, curve.losses, colour, dash=dash, width=1.3)
+    canvas.points(
+        f"{name}, validation", *_columns(curve.validations), colour, size=4, is_filled=True, quiet=True
+    )
+    # At the foot: a skipped step often has no loss to stand at.
+    for series, marker, at in (("skipped", "|", curve.skipped), ("rolled back", "X", curve.rollbacks)):
+        canvas.points(f"{name}, {series}", at, [foot] * len(at), ACCENT, marker=marker, size=9, quiet=True)
+
+
+def _caption(curves: Sequence[Curve], by_run: bool) -> str:
+    said = (
+        "Training loss of every run against the tokens it has seen, averaged over stretches of steps; dots "
+        "are validation losses."
+    )
+    if not by_run:
+        several = len({curve.trained.seed for curve in curves}) > 1
+        dashes = ", dashes the second and third seed" if several else ""
+        said += f" The numbers name the size in non-embedding parameters{dashes}."
+    elif len({str(curve.trained.config.get("objective")) for curve in curves}) > 1:
+        said += " Runs of other objectives have other losses: these cannot be compared."
+    marked = any(curve.skipped or curve.rollbacks for curve in curves)
+    return said + (" At the foot, strokes are skipped steps, crosses rollbacks." if marked else "")
+
+
+def _labels(ends: Mapping[int, Curve], colours: Mapping[str, Colour]) -> list[tuple[float, float, str, str]]:
     return [
-        (curve.tokens[-1], curve.losses[-1], size_label(curve.trained), colours[size].sentinel)
+        (curve.tokens[-1], curve.losses[-1], size_label(curve.trained), colours[str(size)].sentinel)
         for size, curve in list(ends.items())[:LABELLED]
     ]
 
@@ -150,8 +188,8 @@ def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """Return the range of losses worth drawing: without the steep fall of the first steps."""
-    low = min(min(curve.losses) for curve in curves)
     settled = [loss for curve in curves for loss in curve.losses[len(curve.losses) // 12 :]]
+    low = min([*settled, *(loss for curve in curves for _, loss in curve.validations)])
     high = max(settled)
     pad = 0.04 * (high - low) or 0.1
     return low - pad, high + pad
@@ -160,9 +198,8 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
 def _last_of_each_size(curves: Sequence[Curve]) -> dict[int, Curve]:
     lowest: dict[int, Curve] = {}
     for curve in curves:
-        size = curve.trained.params_non_embedding or 0
-        if size not in lowest or curve.losses[-1] < lowest[size].losses[-1]:
-            lowest[size] = curve
+        if curve.size not in lowest or curve.losses[-1] < lowest[curve.size].losses[-1]:
+            lowest[curve.size] = curve
     return lowest
 
 

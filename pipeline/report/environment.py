@@ -14,9 +14,14 @@ FILE = "environment.json"
 
 
 def section(sources: Sources) -> Section:
-    """Return the section: from the quickstart's own record, or else from what the first run wrote down."""
+    """Return the section: from the quickstart's own record, or else from what the first run wrote down.
+
+    Nothing where there is neither, but in a quickstart, which has its own.
+    """
     found = sources.extra(FILE)
     recorded = found if found else _from_attempts(sources)
+    if not recorded and sources.kind != "quickstart":
+        return Section(name=NAME, title=TITLE)
     if not recorded:
         remedy = (
             f"no {FILE} and no run's attempts/ here; `loglinear quickstart` or `loglinear train` writes it"

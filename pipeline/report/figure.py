@@ -1,7 +1,8 @@
-"""Figures as inline SVG: text stays text, colours follow the page, the same input gives the same bytes.
+"""Figures as SVG: text stays text, the same input gives the same bytes.
 
-Each figure is drawn twice, for a wide page and for a phone, because a drawing scaled to a phone cannot be
-read; the style sheet shows one of the two.
+Inside the page colours follow the page, and each figure is drawn twice, for a wide page and for a phone,
+because a drawing scaled to a phone cannot be read; the style sheet shows one of the two. The wide one is a
+file of its own too, in colours that stand on light and on dark paper, with its numbers as CSV.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from markupsafe import Markup, escape
 
-from pipeline.report import numbers
+from pipeline.report.canvas import Canvas, Mark, table
 from pipeline.report.palette import COLOURS, INK, MUTED, RULE
 
 WIDE, NARROW = 760, 350  # pixels
@@ -43,6 +44,7 @@ _STYLE = {
     "legend.fontsize": 11,
     "lines.markersize": 4,
 }
+_FONTS = "system-ui, 'Segoe UI', 'Helvetica Neue', 'Noto Sans', Arial, 'DejaVu Sans', sans-serif"
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -56,38 +58,9 @@ class Figure:
     caption: str
     wide: Markup
     narrow: Markup
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """What a figure is painted on: one pair of axes, and whether it is the phone's."""
-
-    axes: Any
-    is_narrow: bool
-
-    def log_counts(self, axis: str, low: float, high: float) -> None:
-        """Make an axis logarithmic with counts as people write them: 20k, 100k, 1M."""
-        scale, limits, side = (
-            (self.axes.set_xscale, self.axes.set_xlim, self.axes.xaxis)
-            if axis == "x"
-            else (self.axes.set_yscale, self.axes.set_ylim, self.axes.yaxis)
-        )
-        scale("log")
-        limits(low, high)
-        side.set_ticks(plain_ticks(low, high, 4 if self.is_narrow else 8))
-        side.set_minor_locator(_no_ticks())
-        side.set_major_formatter(lambda value, _: numbers.short(value))
-
-
-def plain_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return at most `most` round numbers between two positive ones, evenly spread over their logarithms."""
-    decades = range(-12, 16)
-    for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        inside = [tick for tick in ticks if low <= tick <= high]
-        if len(inside) <= most:
-            return inside
-    return inside[:: -(-len(inside) // most)]
+    alone: str  # a whole SVG file
+    data: str  # a whole CSV file: every number drawn
+    kind: ClassVar[str] = "figure"
 
 
 def draw(
@@ -100,11 +73,19 @@ def draw(
     heights: tuple[int, int] = (400, 320),
 ) -> Figure:
     """Paint a figure at both widths; `name` must be unique on the page, `heights` are in pixels."""
-    wide, narrow = (
-        _svg(f"{name}-{kind}", paint, kind == "narrow", (width, height), title, description)
-        for kind, width, height in (("wide", WIDE, heights[0]), ("narrow", NARROW, heights[1]))
+    drawn, marks = _svg(paint, (WIDE, heights[0]), is_narrow=False)
+    small, _ = _svg(paint, (NARROW, heights[1]), is_narrow=True)
+    words = title, description
+    return Figure(
+        name=name,
+        title=title,
+        description=description,
+        caption=caption,
+        wide=_inline(drawn, f"{name}-wide", (WIDE, heights[0]), *words),
+        narrow=_inline(small, f"{name}-narrow", (NARROW, heights[1]), *words),
+        alone=_alone(drawn, (WIDE, heights[0]), *words),
+        data=table(marks),
     )
-    return Figure(name=name, title=title, description=description, caption=caption, wide=wide, narrow=narrow)
 
 
 def label_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]], gap: float) -> None:
@@ -134,13 +115,9 @@ def _edge(crowd: Sequence[float], gap: float, side: int) -> float:
 
 
 def _svg(
-    name: str,
-    paint: Callable[[Canvas], None],
-    is_narrow: bool,
-    pixels: tuple[int, int],
-    title: str,
-    description: str,
-) -> Markup:
+    paint: Callable[[Canvas], None], pixels: tuple[int, int], *, is_narrow: bool
+) -> tuple[str, list[Mark]]:
+    """Return matplotlib's SVG, and every number that was drawn."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Drawing
@@ -149,27 +126,22 @@ def _svg(
     with matplotlib.rc_context(_STYLE):
         inches = (pixels[0] / 72, pixels[1] / 72)
         drawing = Drawing(figsize=inches, dpi=72, layout="constrained", facecolor="none")
-        axes = drawing.add_subplot()
-        paint(Canvas(axes, is_narrow))
+        canvas = Canvas(drawing.add_subplot(), is_narrow)
+        paint(canvas)
         FigureCanvasSVG(drawing).print_svg(
             file, metadata=_NO_METADATA
         )  # `savefig` would draw everything twice
-    return _inline(file.getvalue().decode(), name, pixels, title, description)
+    return file.getvalue().decode(), canvas.marks
 
 
 def _inline(text: str, name: str, pixels: tuple[int, int], title: str, description: str) -> Markup:
     """Return matplotlib's SVG as part of a page: ids unique, colours and fonts left to the style sheet."""
-    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
-    body = re.sub(
-        r"<defs>\s*<style.*?</style>\s*</defs>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S
-    )
+    body = _body(text)
     body = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', body)
     body = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     for colour in COLOURS:
         body = body.replace(colour.sentinel, colour.variable)
-    body = re.sub(r"\n\s*", "\n", body).strip()
     head = (
         f'<svg role="img" viewBox="0 0 {pixels[0]} {pixels[1]}" aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
@@ -177,7 +149,25 @@ def _inline(text: str, name: str, pixels: tuple[int, int], title: str, descripti
     return Markup(head + body + "</svg>")  # noqa: S704 - drawn here; matplotlib escapes the texts in it
 
 
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
+def _alone(text: str, pixels: tuple[int, int], title: str, description: str) -> str:
+    """Return matplotlib's SVG as a file of its own, for light paper and dark, on a screen or printed."""
+    body = _body(text)
+    for colour in COLOURS:
+        body = body.replace(colour.sentinel, colour.both)
+    width, height = pixels
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="{_FONTS}">\n'
+        f"<title>{escape(title)}</title>\n<desc>{escape(description)}</desc>\n{body}\n</svg>\n"
+    )
 
-    return NullLocator()
+
+def _body(text: str) -> str:
+    """Return what stands inside matplotlib's SVG, without its own style, fonts and comments."""
+    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    body = re.sub(
+        r"<defs>\s*<style.*?</style>\s*</defs>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S
+    )
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    return re.sub(r"\n\s*", "\n", body).strip()

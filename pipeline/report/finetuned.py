@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from pipeline.formats.publish import read_json
-from pipeline.report import numbers
+from pipeline.report import glue, numbers
+from pipeline.report.canvas import Canvas
 from pipeline.report.evaluation import is_share
-from pipeline.report.figure import Canvas, Figure, draw
+from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import ranked
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
@@ -18,6 +19,7 @@ NAME, TITLE = "finetuned", "Fine-tuning"
 SUMMARY = "summary.json"
 PERCENT = ("matthews", "pearson", "spearman")  # as the paper's tables have them, besides shares
 MOST_POINTS = 60  # of a drawn curve: single steps are noisy, the means of stretches are not
+FEW_POINTS = 12  # a curve of fewer shows them
 
 
 def section(sources: Sources) -> Section:
@@ -27,7 +29,11 @@ def section(sources: Sources) -> Section:
         return Section(name=NAME, title=TITLE, remedy=remedy)
     path = sources.root / SUMMARY
     figures = read_json(path)["figures"] if path.is_file() else []
-    values = {"table": table(figures) if figures else None, "figures": curves(sources.runs)}
+    values = {
+        "table": table(figures) if figures else None,
+        "glue": glue.blocks(sources.root),
+        "figures": curves(sources.runs),
+    }
     return Section(name=NAME, title=TITLE, template="finetuned.html.j2", values=values)
 
 
@@ -98,15 +104,14 @@ def _figure(name: str, label: str, rows: Mapping[str, Rows], read: Callable[[Row
     found = {seed: read(each) for seed, each in rows.items()}
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.axes
         for seed, line in found.items():
-            if line:
-                mark = {"marker": "o"} if len(line) < 12 else {}
-                axes.plot(*zip(*line, strict=True), color=colours[seed].sentinel, lw=1.3, label=seed, **mark)
-        axes.set_xlabel("epochs")
-        axes.set_ylabel(label)
-        if any(found.values()):
-            axes.legend(fontsize=9.5)
+            xs, ys = [x for x, _ in line], [y for _, y in line]
+            canvas.line(seed, xs, ys, colours[seed], width=1.3)
+            if len(line) < FEW_POINTS:
+                canvas.points(seed, xs, ys, colours[seed], size=5, is_filled=True, quiet=True)
+        canvas.axes.set_xlabel("epochs")
+        canvas.axes.set_ylabel(label)
+        canvas.legend()
 
     ends = ", ".join(f"{seed} {numbers.number(line[-1][1])}" for seed, line in found.items() if line)
     return draw(

@@ -1,4 +1,4 @@
-"""The fits: three laws with their intervals, how one was chosen, and the proof that prediction came first."""
+"""How the law was chosen, the largest size predicted and observed, and that the prediction came first."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.report import laws, numbers
-from pipeline.report.evaluation import words
-from pipeline.report.figure import Canvas, Figure, draw
-from pipeline.report.palette import ACCENT, INK, MUTED, PAPER, SECOND
-from pipeline.report.result import ABSCISSAE, Ladder, ladder_of
-from pipeline.report.section import Section, Table
-from pipeline.report.sources import Sources, Study
+from pipeline.report import numbers
+from pipeline.report.section import Block, Facts, Fold, Heading, Note, Section, Table
+from pipeline.report.sources import Sources
+from pipeline.report.studied import Study
 
-NAME, TITLE = "fits", "Fits and prediction"
-STYLES = {
-    "log-linear": (SECOND, "-"),
-    "power": (ACCENT, (0, (6, 2))),
-    "offset-power": (INK, (0, (1.5, 1.5))),
-}
+NAME, TITLE = "fits", "Choice and prediction"
 
 
 def section(sources: Sources) -> Section:
@@ -29,23 +21,40 @@ def section(sources: Sources) -> Section:
     if not study or not (study.fits or study.choice):
         remedy = "no fits/ here; `loglinear study CONFIG` writes them when its runs are finished"
         return Section(name=NAME, title=TITLE, remedy=remedy)
-    ladder = ladder_of(study)
+    blocks = chosen(study.choice)
+    if held := held_out(study.verdict):
+        blocks += [Heading("The largest size, predicted and observed"), Facts(held)]
+        if noise := study.found("noise"):
+            blocks.append(Note(f"Noise of one run: {noise['source']}."))
     moments = timeline(study, sources)
-    values = {
-        "figure": _figure(study.fits, ladder) if ladder and ladder.all and study.fits else None,
-        "coefficients": _coefficients(study.fits),
-        "warnings": [
-            (name, fit.get("warnings", [])) for name, fit in study.fits.items() if fit.get("warnings")
-        ],
-        "choice": study.choice,
-        "candidates": _candidates(study.choice),
-        "held_out": _held_out(study.verdict),
-        "noise": (study.verdict or {}).get("noise"),
-        "times": [(moment.what, _written(moment.when)) for moment in moments],
-        "order": _order(moments),
-        "ladder": _ladder(study),
-    }
-    return Section(name=NAME, title=TITLE, template="fits.html.j2", values=values)
+    if moments:
+        times = [(moment.what, _written(moment.when)) for moment in moments]
+        blocks += [Heading("What was written when"), order(moments), Facts(times, are_times=True)]
+    if plan := _plan(study):
+        blocks.append(Fold("The plan of every run", [plan]))
+    return Section(name=NAME, title=TITLE, blocks=blocks)
+
+
+def chosen(choice: Any) -> list[Block]:
+    """Return how a law was chosen, and how near each came."""
+    if not choice:
+        return ["No choice yet: fits/choice.json is written when all sizes below the largest are finished."]
+    observed = numbers.number(choice["left_out"]["observed"])
+    rows = [
+        (
+            candidate["form"] + (" (chosen)" if candidate["form"] == choice["chosen"] else ""),
+            numbers.number(candidate["predicted"]),
+            observed,
+            numbers.percent(candidate["relative_error"], 2),
+            "yes" if candidate["eligible"] else f"no: {candidate['why_not'] or 'no prediction'}",
+        )
+        for candidate in choice["candidates"]
+    ]
+    said = f"How the law was chosen: {choice['rule']}. The second largest size scored {observed}; chosen was "
+    return [
+        f"{said}{choice['chosen']}.",
+        Table(head=("law", "predicted", "observed", "error", "may be chosen"), rows=rows),
+    ]
 
 
 @dataclass(frozen=True)
@@ -57,29 +66,35 @@ class Moment:
     when: datetime | None
 
 
-def timeline(study: Study, sources: Sources) -> list[Moment]:
-    """Return what happened when, as the files say: plan, prediction, the largest runs, verdict."""
+def timeline(study: Study, sources: Sources, arm: Mapping[str, Any] | None = None) -> list[Moment]:
+    """Return what happened when in an arm, the main one unless another is given, as the files say.
+
+    Plan, prediction, the largest runs, verdict.
+    """
+    choice = study.choice if arm is None else study.choice_of(arm)
     moments = []
     if study.plan:
         created = _time(study.plan.get("created"))
         moments.append(Moment("plan", "plan and rule of success frozen (plan.json)", created))
-    if study.choice:
-        written = _time(study.choice.get("written"))
-        moments.append(Moment("prediction", "law chosen, largest size predicted (fits/choice.json)", written))
-    held = {run["name"] for run in study.plan["runs"] if run["is_largest"]} if study.plan else set()
+    if choice:
+        file = "choice.json" if arm is None else arm["choice"]
+        written = _time(choice.get("written"))
+        moments.append(Moment("prediction", f"law chosen, largest size predicted (fits/{file})", written))
+    names = study.runs_of(study.main if arm is None else arm["name"])
+    largest = {run["name"] for run in study.plan["runs"] if run["is_largest"]} if study.plan else set()
     for trained in sources.runs:
-        attempts = trained.run.attempts() if trained.name in held else []
+        is_held = trained.name in largest and (names is None or trained.name in names)
+        attempts = trained.run.attempts() if is_held else []
         if attempts:
             began = _time(attempts[0].get("started"))
             moments.append(Moment("largest", f"training of {trained.name} began (attempts/000.json)", began))
     if study.verdict:
-        moments.append(
-            Moment("verdict", "verdict written (verdict.json)", _time(study.verdict.get("written")))
-        )
+        written = _time(study.verdict.get("written"))
+        moments.append(Moment("verdict", "verdict written (verdict.json)", written))
     return moments
 
 
-def _order(moments: Sequence[Moment]) -> str:
+def order(moments: Sequence[Moment]) -> str:
     """Return whether the files show that the prediction was there before the largest size was trained."""
     predicted = [moment.when for moment in moments if moment.kind == "prediction"]
     trained = [moment.when for moment in moments if moment.kind == "largest"]
@@ -105,37 +120,8 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-def _coefficients(fits: Mapping[str, Any]) -> Table | None:
-    rows = []
-    for form, fit in fits.items():
-        formula = laws.FORMULAS.get(form, "")
-        state = numbers.count(fit.get("n")) if fit.get("converged") else "did not converge"
-        whole = (form, formula), (numbers.number(fit.get("rss"), 3), state)
-        for name, value in fit["coefficients"].items():
-            bounds = numbers.interval(fit["intervals"].get(name), 3)
-            rows.append((*whole[0], name, numbers.number(value), bounds, *whole[1]))
-            whole = ("", ""), ("", "")  # said once a law, not once a coefficient
-    head = ("law", "formula", "coefficient", "value", "95 % interval", "sum of squares", "points")
-    return Table(head=head, rows=rows, labels=3) if rows else None
-
-
-def _candidates(choice: Any) -> Table | None:
-    if not choice:
-        return None
-    rows = [
-        (
-            candidate["form"] + (" (chosen)" if candidate["form"] == choice["chosen"] else ""),
-            numbers.number(candidate["predicted"]),
-            numbers.number(choice["left_out"]["observed"]),
-            numbers.percent(candidate["relative_error"], 2),
-            "yes" if candidate["eligible"] else f"no: {candidate['why_not'] or 'no prediction'}",
-        )
-        for candidate in choice["candidates"]
-    ]
-    return Table(head=("law", "predicted", "observed", "error", "may be chosen"), rows=rows)
-
-
-def _held_out(verdict: Any) -> list[tuple[str, str]]:
+def held_out(verdict: Any) -> list[tuple[str, str]]:
+    """Return the prediction of the largest size beside what it then scored, of a verdict or of one arm."""
     held = (verdict or {}).get("held_out")
     if not held:
         return []
@@ -159,12 +145,14 @@ def _held_out(verdict: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _ladder(study: Study) -> Table | None:
+def _plan(study: Study) -> Table | None:
     if not study.plan:
         return None
+    has_arms = any(run["arm"] for run in study.plan["runs"])
     rows = [
         (
             run["name"] + (" (held out)" if run["is_largest"] else ""),
+            *([_arms(run)] if has_arms else []),
             numbers.count(run["params_non_embedding"]),
             numbers.number(run["lr"], 3),
             numbers.count(run["tokens"]),
@@ -175,46 +163,14 @@ def _ladder(study: Study) -> Table | None:
         for run in sorted(study.plan["runs"], key=lambda run: (run["params_non_embedding"], run["seed"]))
     ]
     head = (
-        "run",
-        "non-embedding",
-        "peak lr",
-        "tokens",
-        "tokens per parameter",
-        "passes over the data",
-        "FLOPs",
-    )
+        "run", *(["arms"] if has_arms else []), "non-embedding", "peak lr", "tokens", "tokens per parameter",
+        "passes over the data", "FLOPs",
+    )  # fmt: skip
     formula = study.plan.get("flops_formula")
     caption = f"FLOPs by {formula}; tokens per non-embedding parameter." if formula else ""
-    return Table(head=head, rows=rows, caption=caption)
+    return Table(head=head, rows=rows, caption=caption, labels=2 if has_arms else 1)
 
 
-def _figure(fits: Mapping[str, Any], ladder: Ladder) -> Figure:
-    xs = [x for x, _ in ladder.all]
-    grid = laws.spaced(min(xs) / 1.1, max(xs) * 3)
-
-    def paint(canvas: Canvas) -> None:
-        axes = canvas.axes
-        for form, fit in fits.items():
-            colour, style = STYLES.get(form, (MUTED, "-"))
-            if ys := laws.line(form, fit["coefficients"], grid):
-                axes.plot(grid, ys, color=colour.sentinel, linestyle=style, linewidth=1.3, label=form)
-        axes.plot(
-            xs, [value for _, value in ladder.all], linestyle="none", marker="o", markersize=6,
-            markeredgewidth=1.2, markerfacecolor=PAPER.sentinel, markeredgecolor=INK.sentinel,
-        )  # fmt: skip
-        canvas.log_counts("x", grid[0], grid[-1])
-        axes.set_xlabel(f"{ABSCISSAE.get(ladder.abscissa, ladder.abscissa)}, logarithmic")
-        axes.set_ylabel(words(ladder.metric))
-        axes.legend(loc="upper right")
-
-    return draw(
-        "fits",
-        paint,
-        title="Three laws through the same points",
-        description="The laws "
-        + ", ".join(fits)
-        + " fitted to all sizes and drawn to three times the largest.",
-        caption="The three laws fitted to all runs, drawn to three times the largest size. "
-        "Where they part is what these sizes cannot tell.",
-        heights=(380, 320),
-    )
+def _arms(run: Mapping[str, Any]) -> str:
+    trunk = " (trunk, no result)" if run.get("is_trunk") else ""
+    return ", ".join([run["arm"], *run.get("also", ())]) + trunk

@@ -9,7 +9,8 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.reasons import in_words
 from pipeline.report import numbers
 from pipeline.report.bars import across
-from pipeline.report.figure import Canvas, Figure, draw
+from pipeline.report.canvas import Canvas
+from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import BAR, INK, MUTED, RULE
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 MISSING = "missing"
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _SPACE = "\u00a0"  # no line ends between a number and its unit
+_MINUS = re.compile(r"(?<![^\s(])-(?=\d)")
+_POWER = re.compile(r"(?<![\w.-])(\d+(?:\.\d+)?)e([+-]\d+)\b")
 
 
 def is_missing(value: Any) -> bool:
@@ -38,7 +41,7 @@ def number(value: Any, digits: int = 4) -> str:
         return count(value)
     if value and not 1e-3 <= abs(value) < 1e6:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-        return f"{_signed(mantissa)}{_SPACE}×{_SPACE}10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        return _power(_signed(mantissa), exponent)
     places = 0 if not value else max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return _signed(f"{value:,.{places}f}")
 
@@ -46,6 +49,17 @@ def number(value: Any, digits: int = 4) -> str:
 def fixed(value: Any, places: int = 3) -> str:
     """Return a number with so many places, for columns that are read downwards."""
     return MISSING if is_missing(value) else _signed(f"{value:,.{places}f}")
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """Return a change with its sign and so many significant digits: +0.12."""
+    return MISSING if is_missing(value) else ("+" if value > 0 else "") + number(float(value), digits)
+
+
+def estimate(value: Any, ends: Any, digits: int = 3) -> str:
+    """Return an estimate with its sign, and its interval where that is known: +0.12 (0.10 to 0.14)."""
+    known = ends is not None and not any(is_missing(end) for end in ends)
+    return signed(value, digits) + (f" ({interval(ends, digits)})" if known else "")
 
 
 def measured(value: Any, stderr: Any, places: int = 3) -> str:
@@ -92,5 +106,21 @@ def interval(ends: Any, digits: int = 4) -> str:
     return f"{low} to {high}"
 
 
+def power_of_ten(value: float) -> str:
+    """Return a number as axes have it: 10¹², 3 × 10¹²."""
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    return _power(mantissa, exponent).removeprefix(f"1{_SPACE}×{_SPACE}")
+
+
+def typeset(text: str) -> str:
+    """Return a sentence with its numbers as they stand elsewhere: −0.6 for -0.6, 3 × 10¹² for 3e+12."""
+    return _MINUS.sub("−", _POWER.sub(lambda found: _power(found[1], found[2]), text))
+
+
+def _power(mantissa: str, exponent: str) -> str:
+    return f"{mantissa}{_SPACE}×{_SPACE}10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
 def _signed(text: str) -> str:
-    return text.replace("-", "−")
+    is_nothing = not text.strip("-0.,")
+    return text.removeprefix("-") if is_nothing else text.replace("-", "−")

@@ -12,8 +12,9 @@ from typing import Any
 from pipeline.formats.paper import OWN_TRAINING, PAPER, WEBTEXT, title_of
 from pipeline.formats.results import RECORDS_SUFFIX, read_records
 from pipeline.report import numbers
+from pipeline.report.canvas import Canvas
 from pipeline.report.evaluation import NO_OVERLAP, Score, scores_of, shown, words
-from pipeline.report.figure import Canvas, Figure, draw
+from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import ACCENT, INK, MUTED, SECOND
 from pipeline.report.section import Section, Table
 from pipeline.report.sources import Sources, Trained
@@ -130,7 +131,9 @@ def _figure(records: Sequence[Mapping[str, Any]]) -> Figure | None:
         axes = canvas.axes
         for name, (values, colour) in drawn.items():
             heights = [100 * (n + 1) / len(values) for n in range(len(values))]
-            axes.step([0, *values, most], [0, *heights, 100], where="post", color=colour.sentinel, label=name)
+            xs, ys = [0.0, *values, most], [0.0, *heights, 100.0]
+            stairs = [ys[0], *(y for y in ys[:-1] for _ in (0, 1)), ys[-1]]  # level up to the next text
+            canvas.line(name, [x for x in xs for _ in (0, 1)], stairs, colour, width=1.5)
         axes.set_xlim(0, most)
         axes.set_ylim(0, 101)
         axes.set_xlabel("share of 8-grams that training text has, %")

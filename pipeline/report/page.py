@@ -1,9 +1,9 @@
 """Writes DIR/report.html, one file that needs no other, from what a dataset, run, study, evaluation or
-quickstart has."""
+quickstart has; beside a study's its figures as files and a Markdown summary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,15 @@ from pipeline.errors import FormatError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.publish import write_text
 from pipeline.report import (
+    anchors,
     answers,
+    arms,
+    beside,
     building,
+    claim,
     commands,
     comparison,
+    compute,
     corpus,
     curves,
     environment,
@@ -25,7 +30,9 @@ from pipeline.report import (
     examples,
     finetuned,
     fits,
+    forms,
     funnel,
+    growth,
     mistakes,
     numbers,
     overlaps,
@@ -34,70 +41,92 @@ from pipeline.report import (
     parity,
     progress,
     rates,
+    reach,
     result,
     samples,
+    series,
     summary,
+    two_step,
+    zero_shot,
 )
 from pipeline.report.section import Section
 from pipeline.report.sources import Sources, find
 
 NAME = "report.html"
+FINISHED = (MANIFEST, "verdict.json", "comparison.json")
+"""What is there last: by it a dataset, a study and a comparison are known to be whole."""
 
 _DATA = (funnel.section, examples.section, corpus.section)
 _END = (environment.section, commands.section)
+_LAWS = (
+    arms.section, series.section, fits.section, forms.section, compute.section, growth.section,
+    two_step.section, reach.section, anchors.section,
+)  # fmt: skip
 SECTIONS: Mapping[str, tuple[Callable[[Sources], Section], ...]] = {
     "dataset": (*_DATA, commands.section),
     "run": (curves.section, evaluation.section, samples.section, *_END),
     "finetuning": (finetuned.section, mistakes.section, *_END),
-    "comparison": (comparison.section, curves.section, *_END),
+    "comparison": (comparison.section, zero_shot.section, curves.section, *_END),
     "results": (evaluation.section, samples.section, commands.section),
     "study": (
-        result.section, fits.section, evaluation.section, curves.section, rates.section, samples.section,
-        *_END,
+        claim.section, result.section, *_LAWS, rates.section, evaluation.section, curves.section,
+        samples.section, *_END,
     ),
     "sweep": (rates.section, evaluation.section, curves.section, *_END),
     "quickstart": (
-        result.section, fits.section, evaluation.section, curves.section, samples.section, *_DATA,
-        rates.section, parity.section, *_END,
+        claim.section, result.section, *_LAWS, evaluation.section, curves.section, samples.section,
+        *_DATA, rates.section, parity.section, *_END,
     ),
 }  # fmt: skip
 
 
-def renew(dataset: Path) -> None:
-    """Write the report of a published dataset, unless it stands already."""
-    manifest, report = dataset / MANIFEST, dataset / NAME
-    if manifest.is_file() and not (
-        report.is_file() and report.stat().st_mtime_ns >= manifest.stat().st_mtime_ns
-    ):
-        write(dataset)
+def renew(directory: Path) -> None:
+    """Write the report of a finished dataset or study, unless it stands already."""
+    report = directory / NAME
+    finished = next((path for name in FINISHED if (path := directory / name).is_file()), None)
+    if finished and not (report.is_file() and report.stat().st_mtime_ns >= finished.stat().st_mtime_ns):
+        write(directory)
 
 
 def write(directory: Path) -> Path:
     """Write the report of a directory and return its path; ConfigError if there is nothing to report on.
 
-    Figures of the paper's tasks are written as a Markdown table too.
+    Figures of the paper's tasks are written as a Markdown table too, a study's figures as files of their own.
     """
     sources = find(directory)
     path = directory / NAME
-    write_text(path, render(sources))
+    sections = list(_built(sources))
+    write_text(path, _page(sources, sections))
     if rows := paper.rows(sources.runs):
         write_text(paper.markdown_path(sources), paper.markdown(rows))
+    if sources.kind in beside.KINDS:
+        beside.write(directory, *summary.title(sources), summary.sentences(sources), sections)
     return path
 
 
 def render(sources: Sources) -> str:
     """Return the page; the same files give the same bytes."""
+    return _page(sources, list(_built(sources)))
+
+
+def _page(sources: Sources, sections: Sequence[Section]) -> str:
     templates = _templates()
     kind, headline = summary.title(sources)
-    parts = [_part(templates, _built(build, sources)) for build in _sections(sources)]
     return templates.get_template("page.html.j2").render(
         kind=kind,
         headline=headline,
         sentences=summary.sentences(sources),
-        parts=parts,
+        parts=[_part(templates, section) for section in sections],
         light=Markup(palette.variables("light")),
         dark=Markup(palette.variables("dark")),
     )
+
+
+def _built(sources: Sources) -> Iterator[Section]:
+    for build in _sections(sources):
+        section = _section(build, sources)
+        if section.wanted:
+            yield section
 
 
 def _sections(sources: Sources) -> Iterator[Callable[[Sources], Section]]:
@@ -128,7 +157,7 @@ def code_spans(text: str) -> Markup:
     return Markup("").join(marked)
 
 
-def _built(build: Callable[[Sources], Section], sources: Sources) -> Section:
+def _section(build: Callable[[Sources], Section], sources: Sources) -> Section:
     try:
         return build(sources)
     except (KeyError, TypeError, AttributeError) as fault:
@@ -140,7 +169,8 @@ def _built(build: Callable[[Sources], Section], sources: Sources) -> Section:
 
 
 def _part(templates: Environment, section: Section) -> dict[str, Any]:
-    body = None if section.remedy else Markup(templates.get_template(section.template).render(section.values))  # noqa: S704
+    values = {"blocks": section.blocks, **section.values}
+    body = None if section.remedy else Markup(templates.get_template(section.template).render(values))  # noqa: S704
     return {
         "name": section.name,
         "title": section.title,

@@ -1,6 +1,7 @@
 """The report's colours: a sentinel for each in figures, its CSS variable, and its value by light and dark.
 
-Figures are drawn with the sentinels; `figure` replaces them by the variables, so one drawing serves both.
+Figures are drawn with the sentinels; `figure` replaces them by the variables, so one drawing serves both. A
+figure in a file of its own cannot know its paper: there each colour is one that stands on light and on dark.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class Colour:
     sentinel: str
     light: str
     dark: str
+    both: str  # of middle lightness
 
     @property
     def variable(self) -> str:
@@ -25,14 +27,15 @@ class Colour:
 
 
 # Paper and ink; the accent is kept for what the reader should see first.
-PAPER = Colour("paper", "#fe0101", "#fdfcfa", "#16171a")
-INK = Colour("ink", "#fe0102", "#1c1b19", "#e4e1da")
-MUTED = Colour("muted", "#fe0103", "#66625a", "#9c988e")
-RULE = Colour("rule", "#fe0104", "#dcd8cf", "#35363a")
-ACCENT = Colour("accent", "#fe0105", "#a3320b", "#f2955c")
-SECOND = Colour("second", "#fe0106", "#1d5c8f", "#7db6e3")
-SOFT = Colour("soft", "#fe0107", "#f4f1ea", "#1f2024")
-BAR = Colour("bar", "#fe0108", "#8096ab", "#56697d")
+PAPER = Colour("paper", "#fe0101", "#fdfcfa", "#16171a", "none")
+INK = Colour("ink", "#fe0102", "#1c1b19", "#e4e1da", "#757575")
+MUTED = Colour("muted", "#fe0103", "#66625a", "#9c988e", "#7f7f7f")
+RULE = Colour("rule", "#fe0104", "#dcd8cf", "#35363a", "#7f7f7f; stroke-opacity: 0.3")  # lines only
+ACCENT = Colour("accent", "#fe0105", "#a3320b", "#f2955c", "#d55e00")  # with SECOND, of Okabe and Ito's
+SECOND = Colour("second", "#fe0106", "#1d5c8f", "#7db6e3", "#0a7bc2")
+THIRD = Colour("third", "#fe0109", "#5d6d12", "#b9c46b", "#7d8f1e")
+SOFT = Colour("soft", "#fe0107", "#f4f1ea", "#1f2024", "none")
+BAR = Colour("bar", "#fe0108", "#8096ab", "#56697d", "#708599")
 # Steps of matplotlib's `plasma`, whose order colour-blind readers see too, without the end near the paper.
 _LIGHT = [
     "#ea7457",
@@ -58,11 +61,23 @@ _DARK = [
     "#fcc826",
     "#f4e156",
 ]
-_RANKS = [
-    Colour(f"rank-{n}", f"#fe02{n:02x}", light, dark)
-    for n, (light, dark) in enumerate(zip(_LIGHT, _DARK, strict=True))
+_BOTH = [
+    "#f07f4f",
+    "#e76f5a",
+    "#de6164",
+    "#d5546e",
+    "#ca457a",
+    "#bd3786",
+    "#b12a90",
+    "#a31e9a",
+    "#9511a1",
+    "#8606a6",
 ]
-COLOURS: Sequence[Colour] = (PAPER, INK, MUTED, RULE, ACCENT, SECOND, SOFT, BAR, *_RANKS)
+_RANKS = [
+    Colour(f"rank-{n}", f"#fe02{n:02x}", light, dark, both)
+    for n, (light, dark, both) in enumerate(zip(_LIGHT, _DARK, _BOTH, strict=True))
+]
+COLOURS: Sequence[Colour] = (PAPER, INK, MUTED, RULE, ACCENT, SECOND, THIRD, SOFT, BAR, *_RANKS)
 
 
 def ranked(count: int) -> list[Colour]:

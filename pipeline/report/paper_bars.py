@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.formats.paper import SIZES
 from pipeline.report import numbers
+from pipeline.report.canvas import Canvas, Mark
 from pipeline.report.evaluation import POINTS, Score, is_share
-from pipeline.report.figure import Canvas, Figure, draw
+from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import ACCENT, INK, MUTED, PAPER, Colour, ranked
 
 if TYPE_CHECKING:
@@ -96,28 +98,35 @@ def _paint_row(canvas: Canvas, place: int, row: Row, colours: dict[str, Colour],
     for number, (model, colour) in enumerate(colours.items()):
         if model in row.ours:
             y = place - 0.21 + thick * (number + 0.5)
-            _paint_ours(axes, row.ours[model], y, 0.8 * thick, colour.sentinel, low)
+            mark = _paint_ours(axes, row.ours[model], y, 0.8 * thick, colour.sentinel, low)
+            canvas.marks.append(replace(mark, series=model, name=_label(row)))
     for number, size in enumerate(SIZES):
+        at = _scale(row.metric) * row.published.figures[size]
         axes.plot(
-            [_scale(row.metric) * row.published.figures[size]], [place], marker="o",
-            markersize=4 + 1.5 * number, markerfacecolor=PAPER.sentinel, markeredgecolor=MUTED.sentinel,
-            markeredgewidth=1.2,
+            [at], [place], marker="o", markersize=5 + 1.5 * number, markerfacecolor=PAPER.sentinel,
+            markeredgecolor=MUTED.sentinel, markeredgewidth=1.2,
         )  # fmt: skip
+        canvas.marks.append(Mark(series=f"paper: {size}", name=_label(row), x=at))
 
 
-def _paint_ours(axes: Any, score: Score, y: float, thick: float, colour: str, low: float) -> None:
-    """Paint a bar, or where the axis has no zero a diamond, with a line of one standard error."""
+def _paint_ours(axes: Any, score: Score, y: float, thick: float, colour: str, low: float) -> Mark:
+    """Paint a bar, or where the axis has no zero a diamond, with a line of one standard error.
+
+    Return what was painted, without a name.
+    """
     if numbers.is_missing(score.value) or score.value is None:
-        return
+        return Mark(series="")
     scale = _scale(score.metric)
     at = scale * score.value
     if low:
         axes.plot([at], [y], marker="D", markersize=7, color=colour, markeredgewidth=0)
     else:
         axes.barh(y, at, height=thick, color=colour, linewidth=0)
-    if score.stderr is not None:
-        error = scale * score.stderr
-        axes.plot([max(at - error, low), at + error], [y, y], color=INK.sentinel, linewidth=1.1)
+    if score.stderr is None:
+        return Mark(series="", x=at)
+    error = scale * score.stderr
+    axes.plot([max(at - error, low), at + error], [y, y], color=INK.sentinel, linewidth=1.1)
+    return Mark(series="", x=at, low=at - error, high=at + error)
 
 
 def _label(row: Row) -> str:

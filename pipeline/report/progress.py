@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pipeline.formats.paper import title_of
 from pipeline.report import numbers
+from pipeline.report.canvas import Canvas
 from pipeline.report.evaluation import Score, is_share, scores_in
-from pipeline.report.figure import Canvas, Figure, draw, label_ends
+from pipeline.report.figure import Figure, draw, label_ends
 from pipeline.report.palette import ranked
 from pipeline.report.section import Section
 from pipeline.report.sources import Sources, Trained

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,9 +17,9 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.publish import read_json
 from pipeline.formats.run import Run
 from pipeline.report import building
+from pipeline.report.studied import Study, read_json_or_none
+from pipeline.report.studied import read as read_study
 
-TEXT_COLUMNS = ("name", "family", "arm", "metric", "config_hash")
-FORMS = ("log-linear", "power", "offset-power")  # in the order of their coefficients
 SHAPE = ("n_layer", "n_head", "n_embd", "n_ctx", "vocab_size")
 SEEDS = "seed-*/metrics.jsonl"
 EXTRAS = ("environment.json", "commands.json", "parity.json")
@@ -77,29 +75,6 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """The files of a study, empty or None where they are not there; `choice` has law and prediction."""
-
-    directory: Path
-    plan: Any
-    points: list[dict[str, Any]]
-    fits: dict[str, Any]
-    choice: Any
-    verdict: Any
-
-    @property
-    def is_sweep(self) -> bool:
-        """Whether it swept learning rates, instead of a ladder of sizes."""
-        return "widths" in (self.verdict or {}) or bool(self.identity.get("arms"))
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Return the configuration that decides it, as its plan keeps it."""
-        found = self.plan.get("identity") if self.plan else None
-        return found if isinstance(found, Mapping) else {}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Everything a report is made from. `kind` is dataset, run, finetuning, study, comparison,
     sweep, quickstart or results."""
@@ -145,7 +120,7 @@ def find(directory: Path) -> Sources:
     if is_comparison(directory):
         return Sources(kind="comparison", root=directory, runs=_runs(directory))
     if is_study(directory):
-        found = _study(directory)
+        found = read_study(directory)
         if found.is_sweep:
             return Sources(kind="sweep", root=directory, sweep=found, runs=_runs(directory))
         return Sources(kind="study", root=directory, study=found, runs=_runs(directory))
@@ -155,8 +130,8 @@ def find(directory: Path) -> Sources:
             kind="quickstart",
             root=directory,
             dataset=data if is_dataset(data) else None,
-            study=_study(study) if is_study(study) else None,
-            sweep=_study(sweep) if is_study(sweep) else None,
+            study=read_study(study) if is_study(study) else None,
+            sweep=read_study(sweep) if is_study(sweep) else None,
             runs=_runs(study),
         )
     if folders := _result_folders(directory):
@@ -196,49 +171,6 @@ def is_comparison(directory: Path) -> bool:
 def is_study(directory: Path) -> bool:
     """Tell whether a study was planned here."""
     return (directory / "plan.json").is_file() or (directory / "points.csv").is_file()
-
-
-def read_json_or_none(path: Path) -> Any:
-    """Return a JSON file, None if there is none."""
-    return read_json(path) if path.is_file() else None
-
-
-def points_of(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a points CSV; numbers as numbers, what is empty or not finite as None."""
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            {key: text if key in TEXT_COLUMNS else _number(text) for key, text in row.items()} for row in rows
-        ]
-    except (TypeError, ValueError, AttributeError, csv.Error) as fault:
-        raise FormatError(f"{path}: {fault}; run the study again to rewrite it") from None
-
-
-def _number(text: str) -> float | int | None:
-    value = float(text) if text else math.nan
-    if not math.isfinite(value):
-        return None
-    return int(text) if text.lstrip("+-").isdigit() else value
-
-
-def _study(directory: Path) -> Study:
-    paths = sorted(
-        (directory / "fits").glob("*.json"),
-        key=lambda path: (FORMS.index(path.stem) if path.stem in FORMS else 9, path),
-    )
-    fits = {path.stem: read_json(path) for path in paths}
-    choice = fits.pop("choice", None)
-    return Study(
-        directory=directory,
-        plan=read_json_or_none(directory / "plan.json"),
-        points=points_of(directory / "points.csv"),
-        fits=fits,
-        choice=choice,
-        verdict=read_json_or_none(directory / "verdict.json"),
-    )
 
 
 def _runs(study: Path) -> tuple[Trained, ...]:

@@ -11,7 +11,8 @@ from pipeline.report import numbers
 from pipeline.report.curves import size_label
 from pipeline.report.evaluation import scores_of, words
 from pipeline.report.funnel import units
-from pipeline.report.sources import Sources, Study
+from pipeline.report.sources import Sources
+from pipeline.report.studied import Study
 
 TITLES = {
     "dataset": "Dataset",
@@ -111,7 +112,7 @@ def _comparison(sources: Sources) -> list[str]:
     content = sources.extra("comparison.json")
     if content is None:
         return ["The study is not finished: there is no comparison yet."]
-    return list(content["summary"][:-1])
+    return list(map(numbers.typeset, content["summary"][:1]))  # the section has them all
 
 
 def _finetuning(sources: Sources) -> str:

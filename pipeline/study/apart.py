@@ -5,7 +5,7 @@ Cox's test of separate families by simulation (Williams 1970): R² alone prefers
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,9 +29,8 @@ class Verdict:
     told: bool
 
     def __str__(self) -> str:
-        share = (
-            f"if {self.other} were true, {self.doubt:.0%} of such studies would favour {self.better} as much"
-        )
+        part = "fewer than 1 %" if self.doubt < 0.01 else f"{self.doubt:.0%}"
+        share = f"if {self.other} were true, {part} of such studies would favour {self.better} as much"
         return f"{self.better} rather than {self.other}: {share}" if self.told else f"cannot tell: {share}"
 
 
@@ -62,5 +61,10 @@ def _simulated(better: Solution, other: Solution, generator: np.random.Generator
     problem = other.problem
     scale = np.sqrt(spread(other).variance / problem.weights)
     values = problem.predict(other.p) + scale * generator.standard_normal(len(problem.values))
-    found = [solve(replace(one.problem, values=values), near=one) for one in (better, other)]
+    # What ended at zero on the points themselves may be above it on these.
+    made = [
+        Problem.of(one.problem.form, "mse", problem.inputs, values, problem.weights)
+        for one in (better, other)
+    ]
+    found = [solve(drawn, near=one) for drawn, one in zip(made, (better, other), strict=True)]
     return _advantage(*found)

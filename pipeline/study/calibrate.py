@@ -43,8 +43,7 @@ def measure(
         _forget_unless_timed(trial, jobs)
     for count in sorted({trial.threads for trial in trials}):
         group = [trial for trial in trials if trial.threads == count]
-        slots = max(1, processes * threads // count)
-        pool = Pool(launchers[count], slots, jobs.records)
+        pool = Pool(lambda _, count=count: launchers[count], processes * threads, jobs.records)  # type: ignore[misc]
         chains = [
             jobs.chain(t.rung, t.train, threads=count, folder=FOLDER, evaluated=t.evaluated) for t in group
         ]

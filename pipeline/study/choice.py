@@ -13,7 +13,9 @@ import numpy as np
 from pipeline.errors import StageError
 from pipeline.formats.publish import read_json, write_json
 from pipeline.study import form as forms
+from pipeline.study import weigh
 from pipeline.study.collect import Point, as_points, values_of
+from pipeline.study.config import FEWEST_SIZES
 from pipeline.study.fit import Fit, fit_points
 from pipeline.study.form import Form, Loss
 from pipeline.study.intervals import band
@@ -43,37 +45,70 @@ def study_loss(form: Form) -> Loss:
     return "mse-log" if form.loss == "huber-log" else form.loss
 
 
+def fitted(name: str, points: Sequence[Point], *columns: str) -> Fit:
+    """Fit a law to points of one metric by a study's loss, weighed by what their seeds leave open."""
+    form = forms.load(name)
+    loss = study_loss(form)
+    return fit_points(form, weigh.weighed(points, *columns, loss=loss), loss=loss)
+
+
+def why_impossible(name: str, points: Sequence[Point], *columns: str) -> str:
+    """Return why a law cannot be fitted to these points, or nothing where it can."""
+    form, values = forms.load(name), values_of(points)
+    needed = len(form.linear) + len(form.curved)
+    found = int(sizes_of(as_points(points, *columns).inputs).max()) + 1 if points else 0
+    if found < needed:
+        return f"{found} sizes for {needed} coefficients"
+    if study_loss(form) != "mse" and not (values > 0).all():
+        return "a value is not above zero, and its logarithm is fitted"
+    return ""
+
+
 def commit(path: Path, points: Sequence[Point], metric: str, target: Target) -> dict[str, Any]:
     """Return the choice and prediction on disk, or make them now from the points below the largest size."""
     if path.is_file():
         found: dict[str, Any] = read_json(path)
         return found
-    choice = {
+    choice = choose(points, metric, target)
+    write_json(path, choice)
+    return choice
+
+
+def choose(points: Sequence[Point], metric: str, target: Target) -> dict[str, Any]:
+    """Return the choice and prediction from the points below the largest size, with the time it was made.
+
+    StageError where they are too few sizes to choose by.
+    """
+    found = _choose(points, target)
+    weights = weigh.weights(points, target.abscissa)
+    return {
         "format": FORMAT,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "before_the_largest": target.is_untrained,
         "metric": metric,
         "abscissa": target.abscissa,
         "rule": RULE,
-        **_choose(points, target),
-        "points": [{"name": p.name, "x": getattr(p, target.abscissa), "value": p.value} for p in points],
+        "weights": weigh.told(points, target.abscissa),
+        **found,
+        "points": [
+            {"name": p.name, "x": getattr(p, target.abscissa), "value": p.value, "weight": weight}
+            for p, weight in zip(points, np.ones(len(points)) if weights is None else weights, strict=True)
+        ],
     }
-    write_json(path, choice)
-    return choice
 
 
 def _choose(points: Sequence[Point], target: Target) -> dict[str, Any]:
     sizes = sorted({float(getattr(point, target.abscissa)) for point in points})
-    if len(sizes) < 3:
+    if len(sizes) < FEWEST_SIZES - 1:
         raise StageError(
-            f"{len(sizes)} sizes below the largest cannot choose a form; a ladder needs at least 4 in all"
+            f"{len(sizes)} sizes below the largest cannot choose a form; a ladder needs at least "
+            f"{FEWEST_SIZES} in all"
         )
     left_out = [point for point in points if getattr(point, target.abscissa) == sizes[-1]]
     below = [point for point in points if getattr(point, target.abscissa) < sizes[-1]]
-    candidates = [_candidate(forms.load(name), below, left_out, len(sizes), target) for name in CANDIDATES]
-    chosen = min((c for c in candidates if c["eligible"]), key=lambda c: abs(c["relative_error"]))
-    form = forms.load(chosen["form"])
-    fit = fit_points(form, as_points(points, target.abscissa), loss=study_loss(form))
+    candidates = [_candidate(name, below, left_out, len(sizes), target) for name in CANDIDATES]
+    chosen = min((c for c in candidates if c["eligible"]), key=lambda c: abs(c["error"]))
+    fit = fitted(chosen["form"], points, target.abscissa)
     return {
         "left_out": {
             "x": sizes[-1],
@@ -89,31 +124,27 @@ def _choose(points: Sequence[Point], target: Target) -> dict[str, Any]:
 
 
 def _candidate(
-    form: Form, below: Sequence[Point], left_out: Sequence[Point], sizes: int, target: Target
+    name: str, below: Sequence[Point], left_out: Sequence[Point], sizes: int, target: Target
 ) -> dict[str, Any]:
     """Return how near a form comes to the second largest size, or why it may not stand."""
-    points = as_points(below, target.abscissa)
-    coefficients = len(form.linear) + len(form.curved)
-    fitted_sizes = int(sizes_of(points.inputs).max()) + 1
-    why_not = ""
+    form, observed, predicted = forms.load(name), float(values_of(left_out).mean()), None
+    why_not = why_impossible(name, below, target.abscissa)
+    if not why_not:
+        solution = fitted(name, below, target.abscissa).solution
+        predicted = float(solution.predict(np.array([[getattr(left_out[0], target.abscissa)]]))[0])
+        why_not = "" if solution.converged else "its fit did not converge"
+    else:
+        why_not += ", without the second largest"
     if sizes < form.fewest_sizes:
         why_not = f"{sizes} sizes below the largest, it needs {form.fewest_sizes}"
-    elif fitted_sizes < coefficients:
-        why_not = f"{fitted_sizes} sizes below the second largest for {coefficients} coefficients"
-    observed = float(values_of(left_out).mean())
-    predicted = None
-    if fitted_sizes >= coefficients:
-        solution = fit_points(form, points, loss=study_loss(form)).solution
-        predicted = float(solution.predict(as_points(left_out, target.abscissa).inputs)[0])
-        why_not = why_not or ("" if solution.converged else "its fit did not converge")
-    error = (predicted - observed) / observed if predicted is not None and observed else None
-    eligible = not why_not and error is not None
+    error = None if predicted is None else predicted - observed
     return {
-        "form": form.name,
-        "eligible": eligible,
+        "form": name,
+        "eligible": not why_not,
         "why_not": why_not,
         "predicted": predicted,
-        "relative_error": error,
+        "error": error,
+        "relative_error": error / observed if error is not None and observed else None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -25,7 +26,7 @@ VALIDATION = "validation"  # the task name of the trainer's own last validation
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One metric of one run; a value that is missing is None, never zero."""
+    """One metric of one run; a value that is missing or no finite number is None, never zero."""
 
     name: str
     family: str
@@ -64,8 +65,8 @@ def of_run(planned: PlannedRun, run: Run, family: str) -> list[Point]:
             seed=planned.seed,
             step=step,
             metric=metric,
-            value=value,
-            stderr=stderr,
+            value=_finite(value),
+            stderr=_finite(stderr),
             config_hash=planned.config_hash,
         )
         for metric, value, stderr in measured
@@ -107,12 +108,12 @@ def select(points: Iterable[Point], metric: str) -> list[Point]:
     return chosen
 
 
-def as_points(points: Sequence[Point], abscissa: str) -> Points:
-    """Return points of one metric in the form the fitter takes."""
+def as_points(points: Sequence[Point], *columns: str, weights: Array | None = None) -> Points:
+    """Return points of one metric in the form the fitter takes, with these columns as inputs."""
     return Points(
-        inputs=np.array([[float(getattr(point, abscissa))] for point in points]),
+        inputs=np.array([[float(getattr(point, column)) for column in columns] for point in points]),
         values=values_of(points),
-        weights=None,
+        weights=weights,
         names=tuple(point.name for point in points),
     )
 
@@ -120,6 +121,10 @@ def as_points(points: Sequence[Point], abscissa: str) -> Points:
 def values_of(points: Sequence[Point]) -> Array:
     """Return the values (n,) of points that all have one."""
     return np.array([np.nan if point.value is None else point.value for point in points], dtype=float)
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _validation(run: Run) -> list[tuple[str, float | None, float | None]]:
@@ -147,7 +152,7 @@ def _point(path: Path, number: int, row: dict[str, Any]) -> Point:
     try:
         values: dict[str, Any] = {key: int(cell) if key in whole else cell for key, cell in row.items()}
         values |= {key: float(row[key]) for key in ("flops", "lr")}
-        values |= {key: float(row[key]) if row[key] else None for key in ("value", "stderr")}
+        values |= {key: _finite(float(row[key])) if row[key] else None for key in ("value", "stderr")}
         return Point(**values)
     except (TypeError, ValueError) as fault:
         raise FormatError(f"{path}:{number}: {fault}; remove the line and start the study again") from None

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pipeline.formats import glue
 from pipeline.formats.summary import Figure, Summary
+from pipeline.metrics import Estimate
 from pipeline.study.trial_plan import FineTuning
 from pipeline.study.trials import Trial
 
@@ -58,11 +60,12 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All figures, in the order of trials and datasets, and what they say."""
+    """All figures, in the order of trials and datasets, the averages of GLUE by trial, and what they say."""
 
     trials: tuple[str, ...]
     datasets: tuple[str, ...]
     cells: tuple[Cell, ...]
+    averages: Mapping[str, tuple[glue.Average, ...]]
     summary: tuple[str, ...]
     errors: str = ERRORS
     format: int = FORMAT
@@ -87,15 +90,20 @@ class Comparison:
         return text.getvalue()
 
     def table(self) -> list[str]:
-        """Return the medians as lines for people: a line for each trial, a column for each dataset."""
-        heads = [self._head(dataset) for dataset in self.datasets]
-        wide = [max(len(head), 24) + 2 for head in heads]
+        """Return the medians as lines for people: a line for each trial, a column for each dataset.
+
+        Behind them stand the averages of GLUE, where all their tasks are there.
+        """
+        columns = [(self._head(d), [_shown(self.main(t, d)) for t in self.trials]) for d in self.datasets]
+        for name, title in glue.TITLES.items():
+            found = [each for t in self.trials for each in self.averages[t] if each.name == name]
+            if found and all(each.value is not None for each in found):
+                columns.append((title, [_measured(each.value or 0.0, each.stderr) for each in found]))
         first = max(len(trial) for trial in self.trials) + 2
-        lines = [" " * first + "".join(f"{head:>{width}}" for head, width in zip(heads, wide, strict=True))]
-        for trial in self.trials:
-            shown = [_shown(self.main(trial, dataset)) for dataset in self.datasets]
-            cells = "".join(f"{text:>{width}}" for text, width in zip(shown, wide, strict=True))
-            lines.append(f"{trial:<{first}}{cells}")
+        lines = [" " * first, *(f"{trial:<{first}}" for trial in self.trials)]
+        for head, shown in columns:
+            width = max(len(head), 24) + 2
+            lines = [f"{line}{text:>{width}}" for line, text in zip(lines, [head, *shown], strict=True)]
         return lines
 
     def _head(self, dataset: str) -> str:
@@ -118,9 +126,24 @@ def compared(
             first.setdefault(key, cell) if job.trial == names[0] else None
             cells.append(cell)
     datasets = tuple(dict.fromkeys(job.dataset for job in jobs))
+    averages = {name: glue.averages(_estimates(name, cells)) for name in names}
     return Comparison(
-        trials=names, datasets=datasets, cells=tuple(cells), summary=tuple(_summary(names, datasets, cells))
+        trials=names,
+        datasets=datasets,
+        cells=tuple(cells),
+        averages=averages,
+        summary=(*_summary(names, datasets, cells), *_of_glue(averages[names[0]]), ERRORS) if cells else (),
     )
+
+
+def beside_chance(value: float, error: float | None, chance: float | None) -> str | None:
+    """Return on which side of chance a figure is; of one without an error only that it is chance itself.
+
+    A correlation with what is always the same class is 0 and has no error.
+    """
+    if chance is None or (error is None and value != chance):
+        return None
+    return CHANCE[_side(value - chance, error)]
 
 
 def _cell(job: FineTuning, figure: Figure, first: Cell | None, row: str) -> Cell:
@@ -140,21 +163,11 @@ def _cell(job: FineTuning, figure: Figure, first: Cell | None, row: str) -> Cell
         error=error,
         num_examples=figure.num_examples,
         chance=figure.chance,
-        told=_beside_chance(figure.mean, error, figure.chance),
+        told=beside_chance(figure.mean, error, figure.chance),
         difference=figure.mean - first.mean if first else None,
         difference_error=_root(error, first.error) if first else None,
         paper=figure.paper.get(row) if row else None,
     )
-
-
-def _beside_chance(value: float, error: float | None, chance: float | None) -> str | None:
-    """Return on which side of chance a figure is; of one without an error only that it is chance itself.
-
-    A correlation with what is always the same class is 0 and has no error.
-    """
-    if chance is None or (error is None and value != chance):
-        return None
-    return CHANCE[_side(value - chance, error)]
 
 
 def _root(*parts: float | None) -> float | None:
@@ -172,8 +185,28 @@ def _side(difference: float, error: float | None) -> int:
 def _shown(cell: Cell | None) -> str:
     if cell is None:
         return "missing"
-    error = "" if cell.error is None else f" ± {cell.error:.3f}"
-    return f"{cell.median:.3f}{error}{' at chance' if cell.told == CHANCE[0] else ''}"
+    return f"{_measured(cell.median, cell.error)}{' at chance' if cell.told == CHANCE[0] else ''}"
+
+
+def _measured(value: float, error: float | None) -> str:
+    return f"{value:.3f}" if error is None else f"{value:.3f} ± {error:.3f}"
+
+
+def _estimates(trial: str, cells: Sequence[Cell]) -> dict[str, dict[glue.Column, Estimate]]:
+    """Return the medians of a trial as estimates, by dataset."""
+    found: dict[str, dict[glue.Column, Estimate]] = {}
+    for cell in cells:
+        if cell.trial == trial:
+            estimate = Estimate(cell.median, cell.error, cell.num_examples)
+            found.setdefault(cell.dataset, {})[cell.split, cell.metric] = estimate
+    return found
+
+
+def _of_glue(averages: Sequence[glue.Average]) -> list[str]:
+    """Return how averages are computed, or what is missing for them; every trial has the same datasets."""
+    if missing := glue.without(averages):
+        return [missing]
+    return [f"{average.told}." for average in averages]
 
 
 def _summary(names: Sequence[str], datasets: Sequence[str], cells: Sequence[Cell]) -> list[str]:
@@ -193,8 +226,7 @@ def _summary(names: Sequence[str], datasets: Sequence[str], cells: Sequence[Cell
             if told[side]
         ]
         said.append(f"{trial} beside {names[0]}: {'; '.join(parts)}.")
-    said += _of_chance(names, datasets, main)
-    return [*said, ERRORS]
+    return said + _of_chance(names, datasets, main)
 
 
 def _of_chance(

@@ -1,7 +1,10 @@
 """A comparison carried out: trainings, then fine-tunings of every trial on every dataset, then the table.
 
-Its directory holds plan.json, configs/, runs/ (trainings), finetuned/ (all seeds of a trial on a dataset in
-each folder), jobs/ (what became of each job), comparison.json, comparison.csv and figures/.
+Where it asks for an evaluation, that of all checkpoints of a training follows on the training.
+
+Its directory holds plan.json, configs/, runs/ (trainings), evaluated/ (results of each checkpoint of a run),
+finetuned/ (all seeds of a trial on a dataset in each folder), jobs/ (what became of each job),
+comparison.json, comparison.csv, zero-shot.csv and submissions/ (for GLUE's server).
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from launch.code import Code
@@ -20,13 +24,15 @@ from pipeline.formats.publish import remove_leftovers, write_json, write_text
 from pipeline.formats.run import Run
 from pipeline.formats.summary import NAME as SUMMARY
 from pipeline.formats.summary import Summary
-from pipeline.study import comparison_figures, trial_plan
+from pipeline.study import submissions, trial_plan, watched, zero_shot
 from pipeline.study.compared import Comparison, compared
 from pipeline.study.jobs import Jobs, end_orphan, with_threads, written
 from pipeline.study.planner import now
-from pipeline.study.pool import Chain, Pool, Step, recorded_failures
+from pipeline.study.pool import Chain, Pool, Step, longest_first, recorded_failures
 from pipeline.study.trial_plan import FineTuning, Plan
 from pipeline.study.trials import Config
+from pipeline.study.watched import Watched
+from pipeline.study.zero_shot import Point
 
 LOG = logging.getLogger("loglinear.study")
 
@@ -59,7 +65,7 @@ def run(config: Config, plan: Plan, start: Launchers, is_queued: bool) -> str:
     with sole_writer(config.out / "study.lock", refusal):
         remove_leftovers(config.out)
         found = _Comparing(config, plan, start, is_queued).finish()
-    return "\n".join(found.table() + list(found.summary))
+    return "\n".join((found.table() if found.datasets else []) + list(found.summary))
 
 
 class _Comparing:
@@ -76,23 +82,29 @@ class _Comparing:
             environment={**config.environment, **own},
             is_queued=is_queued,
         )
+        self._begun: set[str] = set()
 
     def finish(self) -> Comparison:
-        """Train, fine-tune, compare."""
+        """Train and evaluate, fine-tune, compare."""
         config, plan = self._config, self._plan
         self._code.pack(config.out)
         write_json(config.out / "plan.json", {**plan.as_json(), "created": now()})
         write_text(config.out / "config.yaml", dump(config))
         for line in trial_plan.table(plan, config):
             LOG.info("%s", line)
-        pool = Pool(self._start(config.threads), config.processes, self._jobs.records)
-        pool.run(self._trainings(), "training the networks")
-        pool.run([self._chain(job) for job in plan.finetunings], "fine-tuning")
-        found = compared(plan.finetunings, self._summaries(), config.trials)
-        comparison_figures.draw(config.out / "figures", found, config.trials)
-        write_text(config.out / TABLE, found.csv())
+        pool = Pool(self._start, config.processes * config.threads, self._jobs.records)
+        pool.run(longest_first(self._trainings()), "training the networks")
+        pool.run(longest_first([self._chain(job) for job in plan.finetunings]), "fine-tuning")
+        points = [point for job in plan.watched for point in zero_shot.points(job, config.out)]
+        found = self._compared(points)
+        if found.datasets:
+            write_text(config.out / TABLE, found.csv())
+            submissions.write(config.out, plan.finetunings, self._folder, found)
+        if plan.watched:
+            write_text(config.out / zero_shot.TABLE, zero_shot.as_csv(points))
+        content = {**found.as_json(), "zero_shot": [asdict(point) for point in points]}
         failures = recorded_failures(self._jobs.records)
-        write_json(config.out / NAME, {"written": now(), "failures": failures, **found.as_json()})
+        write_json(config.out / NAME, {"written": now(), "failures": failures, **content})
         return found
 
     def first_jobs(self) -> list[Job]:
@@ -100,22 +112,68 @@ class _Comparing:
         trainings = [run.name for run in self._plan.trainings if not self._jobs.run(run.name).finished]
         if trainings:
             return [self._jobs.train_job(name) for name in trainings]
-        return [self._job(job) for job in self._plan.finetunings if not self._is_done(job)]
+        waiting = [self._watch_job(job) for job in self._plan.watched if not self._is_evaluated(job)]
+        return waiting + [self._job(job) for job in self._plan.finetunings if not self._is_done(job)]
+
+    def _compared(self, points: list[Point]) -> Comparison:
+        """Return the comparison of the fine-tunings, and what it and the checkpoints say."""
+        found = compared(self._plan.finetunings, self._summaries(), self._config.trials)
+        lacking = [why for job in self._plan.watched for why in self._lacking(job) or ()]
+        said = [*zero_shot.summary(points), *(f"Not done: {why}." for why in dict.fromkeys(lacking))]
+        # How errors are told stands last.
+        return replace(found, summary=(*found.summary[:-1], *said, *found.summary[-1:]))
 
     def _trainings(self) -> list[Chain]:
+        """Return each training with the evaluation of its checkpoints, and that of the runs of others."""
         threads, speed = self._config.threads, self._config.flops_per_second
-        return [
-            self._jobs.chain(
+        chains = {
+            run.name: self._jobs.chain(
                 run.name, run.train, threads=threads, seconds=run.flops / speed if speed else None
             )
             for run in self._plan.trainings
-        ]
+        }
+        for job in self._plan.watched:
+            before = chains.get(
+                job.training or "", Chain(name=job.name, steps=(), threads=self._config.threads)
+            )
+            chains[before.name] = replace(before, steps=(*before.steps, self._watch_step(job)))
+        return list(chains.values())
+
+    def _watch_step(self, job: Watched) -> Step:
+        return Step(make=lambda: self._watch(job), is_done=lambda: self._is_evaluated(job))
+
+    def _watch(self, job: Watched) -> Job:
+        """Write the configuration of an evaluation of all checkpoints of a run, and return its job."""
+        self._begun.add(job.name)
+        config = self._config
+        content = {
+            **job.evaluate,
+            "watch": str(self._watched_run(job).directory),
+            "out": str(job.folder(config.out)),
+            "data": None if config.labelled is None else str(config.labelled),
+            "corpus": None if config.data is None else str(config.data),
+        }
+        return written(self._watch_job(job), content)
+
+    def _watch_job(self, job: Watched) -> Job:
+        return self._jobs.job("evaluate", f"{watched.FOLDER}-{job.name}")
+
+    def _is_evaluated(self, job: Watched) -> bool:
+        """Tell whether all checkpoints are; what lacked its set is asked for again at each start."""
+        lacking = self._lacking(job)
+        return lacking == [] or (lacking is not None and job.name in self._begun)
+
+    def _lacking(self, job: Watched) -> list[str] | None:
+        return job.lacking(self._config.out, self._watched_run(job))
+
+    def _watched_run(self, job: Watched) -> Run:
+        return self._jobs.run(job.training) if job.training else Run(Path(str(job.checkpoint)))
 
     def _chain(self, job: FineTuning) -> Chain:
         speed = self._config.flops_per_second
         step = Step(make=lambda: self._begin(job), is_done=lambda: self._is_done(job))
         seconds = job.flops / speed if speed and job.flops else None
-        return Chain(name=job.name, steps=(step,), seconds=seconds)
+        return Chain(name=job.name, steps=(step,), threads=self._config.threads, seconds=seconds)
 
     def _begin(self, job: FineTuning) -> Job:
         """Write a fine-tuning's configuration, once nobody else writes its folder, and return its job."""

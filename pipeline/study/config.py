@@ -1,52 +1,49 @@
-"""What a study asks for: sizes, seeds, the learning-rate rule, tokens, and the rule it will be judged by."""
+"""What a study asks for: sizes, arms, seeds, rules of rate, batch and tokens, and how it is judged."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 
-from model.config import GPTConfig, parameters, parameters_non_embedding
-from pipeline.config import Plain, Schema, execution, identity, identity_of, validate
-from pipeline.errors import ConfigError
+from pipeline.config import Schema, execution, identity, identity_of
 from pipeline.study import plan as plans
 from pipeline.study import trials
 from pipeline.study.collect import VALIDATION
+from pipeline.study.dial import Dial, Rung
+from pipeline.study.price import Hardware
+from pipeline.study.regimes import CHECK, Regime
 
 EVALUATE_EXECUTION_KEYS = ("out", "data", "checkpoint", "device", "batch_tokens")
-
-
-class Shape(Schema):
-    """A size of the ladder; what it leaves out comes from the training configuration."""
-
-    n_layer: int = identity(ge=1)
-    n_head: int = identity(ge=1)
-    n_embd: int = identity(ge=1)
-
-
-class Rung(Schema):
-    """One size and the seeds it is trained with."""
-
-    name: str = identity(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")
-    model: Shape = identity()
-    seeds: tuple[int, ...] = identity(min_length=1)
-
-    @property
-    def shape(self) -> dict[str, int]:
-        """The keys of the size, as they lie over the training configuration's model."""
-        return dict(self.model)
+FEWEST_SIZES = 4
+"""The largest is predicted, by the form that did best at the second largest, of forms with two numbers."""
 
 
 class LearningRate(Schema):
-    """lr = base * (n_embd / base_width)^exponent; `evidence` names the sweep that supports it."""
+    """lr = base * (n_embd / base_width)^exponent.
+
+    `evidence` names the sweep that supports it, `source` whose rule it is.
+    """
 
     base: float = identity(gt=0)
     base_width: int = identity(ge=1)
     exponent: float = identity(0.0)
     evidence: str = execution("", description="the sweep study that supports the rule")
+    source: str = execution("", description="who says that the rate follows the width so")
+
+
+class Batch(Schema):
+    """Tokens of a batch = base_tokens * (tokens of the run / at_train_tokens)^exponent, in whole sequences.
+
+    The learning rate goes with (batch / base_tokens)^lr_exponent: 0.5 for Adam (Malladi et al. 2022).
+    """
+
+    base_tokens: int = identity(ge=1)
+    at_train_tokens: int = identity(ge=1)
+    exponent: float = identity(ge=0, le=1)
+    lr_exponent: float = identity(0.0, ge=0, le=1)
+    source: str = execution("", description="who says that the batch follows the tokens so")
 
 
 class Tokens(Schema):
@@ -64,10 +61,24 @@ class Tokens(Schema):
 
 
 class Arm(Schema):
-    """A variation trained at every size."""
+    """Sizes under one rule of tokens, or, with lr_factor, at another learning rate than the rule's."""
 
     name: str = identity(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.]*$")
-    lr_factor: float = identity(gt=0, description="times the learning rate of the rule")
+    rungs: tuple[str, ...] | None = identity(None, min_length=1, description="which sizes; by default all")
+    tokens: Regime | None = identity(None, description="by default those of the study")
+    lr_factor: float | None = identity(None, gt=0, description="times the learning rate of the rule")
+
+
+class Check(Schema):
+    """A sweep of the rate at the main arm's smallest and largest size; factor 1 is the rule's own."""
+
+    factors: tuple[float, ...] = identity((0.5, 1.0, 2.0), min_length=2)
+
+    @pydantic.model_validator(mode="after")
+    def _on_both_sides(self) -> Check:
+        if min(self.factors) <= 0 or not min(self.factors) < 1 < max(self.factors):
+            raise ValueError(f"factors: below and above 1, and positive, got {list(self.factors)}")
+        return self
 
 
 class Success(Schema):
@@ -78,8 +89,18 @@ class Success(Schema):
     )
 
 
+class Target(Schema):
+    """A value to be reached: the verdict says what it would take."""
+
+    value: float = identity()
+    metric: str | None = identity(None, description="none: the study's own")
+
+
 class Config(Schema):
-    """A study; with `arms` it is a sweep of learning rates, without them a ladder."""
+    """A study: a ladder in one or more arms, or, if all arms have an lr_factor alone, a sweep of rates.
+
+    The first arm is the main one: by it the study is judged.
+    """
 
     out: Path = execution()
     family: str = identity("loglinear")
@@ -88,19 +109,28 @@ class Config(Schema):
     evaluate: dict[str, Any] | None = identity(
         None, description="none: the trainer's last validation is the result"
     )
-    rungs: tuple[Rung, ...] = identity(min_length=2)
+    rungs: tuple[Rung, ...] = identity(())
+    dial: Dial | None = identity(None, description="instead of rungs: sizes that differ by their depth")
     arms: tuple[Arm, ...] = identity(())
     learning_rate: LearningRate = identity()
+    batch: Batch | None = identity(None, description="none: train.global_batch_tokens for every run")
     warmup_fraction: float = identity(0.05, ge=0, lt=1)
-    tokens: Tokens = identity()
+    tokens: Tokens | None = identity(None, description="of the runs whose arm does not say its own")
+    check: Check | None = identity(None, description="whether the rule of the learning rate holds")
+    max_epochs: float | None = execution(
+        None, gt=0, description="a run that repeats its data more is refused"
+    )
     metric: str = identity(
         "held_out.bits_per_byte", description="task.metric of an evaluation, or validation.*"
     )
     better: Literal["lower", "higher"] = identity("lower")
     abscissa: Literal["params", "params_non_embedding", "flops"] = identity("params_non_embedding")
     success: Success = identity(Success())
+    target: Target | None = identity(None, description="what it would take to reach a value")
     processes: int = execution(2, ge=1)
     threads: int = execution(1, ge=1)
+    hardware: Hardware | None = execution(None, description="the machine that hours and price are told for")
+    price_per_hour: float | None = execution(None, ge=0, description="of that machine, in any currency")
     environment: dict[str, str] = execution(
         {}, description="variables of the jobs, for example MALLOC_TRIM_THRESHOLD_"
     )
@@ -110,18 +140,32 @@ class Config(Schema):
         """Return the schema of a comparison for a mapping with trials."""
         return trials.Config if isinstance(values, dict) and trials.KEY in values else cls
 
+    @property
+    def sizes(self) -> tuple[Rung, ...]:
+        """The sizes, from the list or the dial."""
+        return self.dial.rungs() if self.dial else self.rungs
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether all that varies beside the sizes is the learning rate."""
+        return bool(self.arms) and all(arm.lr_factor and arm.tokens is None for arm in self.arms)
+
+    def rungs_of(self, arm: Arm) -> tuple[Rung, ...]:
+        """Return the sizes of an arm."""
+        return tuple(rung for rung in self.sizes if arm.rungs is None or rung.name in arm.rungs)
+
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:
-        names = [rung.name for rung in self.rungs]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"rungs: names given twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}"
-            )
-        if not self.arms and len(self.rungs) < 4:
-            raise ValueError(
-                f"rungs: {len(self.rungs)} sizes are too few: the largest is predicted, and the form is "
-                "chosen by leaving out another; give at least 4"
-            )
+        if bool(self.rungs) == (self.dial is not None):
+            raise ValueError("rungs: give either rungs (a list of sizes) or dial (depths, aspect, head_size)")
+        for what, names in (
+            ("rungs", [rung.name for rung in self.sizes]),
+            ("arms", [arm.name for arm in self.arms]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: names given twice: {', '.join(twice)}")
+        if problem := self._problem_of_arms():
+            raise ValueError(problem)
         if "global_batch_tokens" not in self.train:
             raise ValueError("train: global_batch_tokens is missing; the study counts in batches")
         if self.evaluate is None and not self.metric.startswith(f"{VALIDATION}."):
@@ -130,63 +174,48 @@ class Config(Schema):
             )
         return self
 
-
-class _Complete(Schema):
-    model: Annotated[GPTConfig, Plain(GPTConfig)] = identity()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What can be said of a study before its data and this machine are looked at."""
-
-    config: Config
-    shapes: Mapping[str, GPTConfig]
-
-    def lines(self) -> list[str]:
-        """Return the sizes and the token rule as lines for people."""
-        lines = [f"{'rung':<12}{'non-embedding':>14}{'all':>13}{'lr':>10}{'seeds':>12}"]
-        for rung in self.config.rungs:
-            shape, seeds = self.shapes[rung.name], ",".join(map(str, rung.seeds))
-            count, total = parameters_non_embedding(shape), parameters(shape)
-            lines.append(
-                f"{rung.name:<12}{count:>14,}{total:>13,}{rate(self.config, rung, 1.0):>10.3g}{seeds:>12}"
+    def _problem_of_arms(self) -> str:
+        """Return what is wrong with sizes, arms and tokens together, or nothing."""
+        known = [rung.name for rung in self.sizes]
+        for arm in self.arms:
+            if unknown := sorted(set(arm.rungs or ()) - set(known)):
+                return f"arms: {arm.name}: no rung {', '.join(unknown)}; there are {', '.join(known)}"
+            if arm.tokens is None and self.tokens is None:
+                return (
+                    f"arms: {arm.name} says no tokens, and neither does the study; give tokens to one of them"
+                )
+        if not self.arms and self.tokens is None:
+            return "tokens: missing; give tokens: {count: …}, or arms with tokens of their own"
+        if self.tokens and self.tokens.seconds and any(arm.tokens for arm in self.arms):
+            return (
+                "tokens: seconds are for all runs together; with arms that say their own tokens give a count"
             )
-        tokens = self.config.tokens
-        lines.append(
-            f"{tokens.count:,} tokens a run"
-            if tokens.count
-            else f"tokens a run: as many as fit {tokens.seconds:g} s, once each size's speed here is measured"
-        )
-        return lines
-
-
-def plan(config: Config) -> Preview:
-    """Return the study's sizes with their true counts; ConfigError where a size is none. Touches nothing."""
-    shapes = {}
-    problems: list[str] = []
-    for rung in config.rungs:
-        merged = {**config.train.get("model", {}), **rung.shape}
-        try:
-            shapes[rung.name] = validate(_Complete, {"model": merged}, f"rungs.{rung.name}").model
-        except ConfigError as fault:
-            problems += fault.problems
-    if problems:
-        raise ConfigError(problems)
-    return Preview(config=config, shapes=shapes)
-
-
-def rate(config: Config, rung: Rung, factor: float) -> float:
-    """Return a rung's learning rate by the study's rule, times an arm's factor."""
-    chosen = config.learning_rate
-    return plans.learning_rate(
-        rung.model.n_embd, base=chosen.base * factor, base_width=chosen.base_width, exponent=chosen.exponent
-    )
+        if not self.arms and len(known) < FEWEST_SIZES:
+            return (
+                f"rungs: {len(known)} sizes are too few: the largest is predicted, and the form is chosen by "
+                f"leaving out another; give at least {FEWEST_SIZES}"
+            )
+        if self.check and (self.is_sweep or CHECK in [arm.name for arm in self.arms]):
+            return "check: for ladders, and no arm may be called check; leave it out of a sweep"
+        return ""
 
 
 def decisive(config: Config) -> dict[str, Any]:
-    """Return the study's identity; of the configurations of its jobs only what decides their results."""
+    """Return the study's identity; of the configurations of its jobs only what decides their results.
+
+    What is not given is left out, so that it stays the same when other things can be given too.
+    """
     found: dict[str, Any] = identity_of(config)
     for key, ignored in (("train", plans.EXECUTION_KEYS), ("evaluate", EVALUATE_EXECUTION_KEYS)):
         if found[key] is not None:
             found[key] = {name: value for name, value in found[key].items() if name not in ignored}
-    return found
+    found["arms"] = [_given(arm) for arm in found["arms"]]
+    return _given(found)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _given(value) if isinstance(value, dict) and key == "tokens" else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -31,12 +31,16 @@ GRID = 2001
 
 @dataclass(frozen=True, kw_only=True)
 class Minimum:
-    """The bottom of one curve; `problem` says why it is none."""
+    """The bottom of one curve; `problem` says why it is none.
+
+    `bend` is a parabola's: its values are value + bend * (log10 N - log10 params)^2.
+    """
 
     flops: float
     params: float
     tokens: float
     value: float
+    bend: float | None = None
     problem: str = ""
 
 
@@ -103,7 +107,7 @@ def _minimum(params: Array, tokens: Array, flops: Array, values: Array, method: 
     budget = float(np.exp(np.log(flops).mean()))
     sizes, rung = np.unique(params, return_inverse=True)
     means = np.bincount(rung, weights=values) / np.bincount(rung)
-    x, problem = np.log10(sizes), ""
+    x, problem, bend = np.log10(sizes), "", None
     if len(sizes) < FEWEST_SIZES:
         problem = f"{len(sizes)} sizes are too few for a minimum; train at least {FEWEST_SIZES}"
     elif np.argmin(means) in (0, len(sizes) - 1):
@@ -111,27 +115,27 @@ def _minimum(params: Array, tokens: Array, flops: Array, values: Array, method: 
     if problem:
         best, value = float(x[np.argmin(means)]), float(means.min())
     else:
-        best, value = _parabola(x, means) if method == "parabola" else _interpolation(x, means)
+        best, value, bend = _parabola(x, means) if method == "parabola" else _interpolation(x, means)
         if not x[0] < best < x[-1]:
             problem = "the parabola has its minimum outside the sizes; train more of them"
     log_tokens = np.bincount(rung, weights=np.log10(tokens)) / np.bincount(rung)
     best_tokens = 10 ** float(np.interp(best, x, log_tokens))
-    return Minimum(flops=budget, params=10**best, tokens=best_tokens, value=value, problem=problem)
+    return Minimum(flops=budget, params=10**best, tokens=best_tokens, value=value, bend=bend, problem=problem)
 
 
-def _parabola(x: Array, means: Array) -> tuple[float, float]:
+def _parabola(x: Array, means: Array) -> tuple[float, float, float | None]:
     middle = float(x.mean())
-    bend, tilt, height = np.polyfit(x - middle, means, 2)
+    bend, tilt, height = map(float, np.polyfit(x - middle, means, 2))
     if bend <= 0:
-        return float("inf"), float(means.min())
-    return middle - float(tilt / (2 * bend)), float(height - tilt**2 / (4 * bend))
+        return float("inf"), float(means.min()), None
+    return middle - tilt / (2 * bend), height - tilt**2 / (4 * bend), bend
 
 
-def _interpolation(x: Array, means: Array) -> tuple[float, float]:
+def _interpolation(x: Array, means: Array) -> tuple[float, float, None]:
     fine = np.linspace(x[0], x[-1], GRID)
     curve = Akima1DInterpolator(x, means)(fine)
     lowest = int(np.argmin(curve))
-    return float(fine[lowest]), float(curve[lowest])
+    return float(fine[lowest]), float(curve[lowest]), None
 
 
 def _growth(

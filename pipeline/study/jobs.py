@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,24 @@ class Jobs:
         folder: str = "runs",
         seconds: float | None = None,
         evaluated: bool = True,
+        parent: str | None = None,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> Chain:
-        """Return the training of a run and, if wanted and where results come from one, its evaluation."""
+        """Return the training of a run and, if wanted and where results come from one, its evaluation.
+
+        It starts from its parent's state, where it has one.
+        """
         run = self.run(name, folder)
-        spread = with_threads(train, threads)
-        steps = [Step(make=lambda: self._train_job(name, spread, folder), is_done=lambda: run.finished)]
+        whole = with_threads(train, threads)
+        if parent is not None:
+            checkpoint = str(self.run(parent, folder).directory)
+            whole["init"] = {**whole.get("init", {}), "checkpoint": checkpoint}
+        steps = [Step(make=lambda: self._train_job(name, whole, folder), is_done=lambda: run.finished)]
         if self.evaluate is not None and evaluated:
             steps.append(
                 Step(make=lambda: self._evaluate_job(name, folder), is_done=lambda: bool(results(run)))
             )
-        return Chain(name=name, steps=tuple(steps), seconds=seconds)
+        return Chain(name=name, steps=tuple(steps), threads=threads, seconds=seconds, may_start=may_start)
 
     def train_job(self, name: str, folder: str = "runs") -> Job:
         """Return the training of a run, as it is submitted."""

@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.config import FlopsFormula, GPTConfig, flops_per_token, parameters, parameters_non_embedding
+from model.config import GPTConfig, flops_per_token, parameters, parameters_non_embedding
 from pipeline.config import identity_hash
 from pipeline.errors import ConfigError, FormatError
 from pipeline.formats.publish import read_json
+from pipeline.study import order
+from pipeline.study.regimes import FIXED, FLOPS_FORMULA
 
 FORMAT = 1
-FLOPS_FORMULA: FlopsFormula = "6N_matmul + 6LdT"
 # What a training configuration may say about how it is carried out without becoming another run.
 EXECUTION_KEYS = (
     "out",
@@ -42,8 +43,27 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedArm:
+    """A part of the study: sizes under one regime of tokens, told in words.
+
+    `is_ladder` says that it is one rule of tokens over enough sizes, so its largest is predicted first.
+    """
+
+    name: str
+    regime: str
+    words: str
+    is_ladder: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One training of the study."""
+    """One training of the study.
+
+    `arm` is the first that asked for it, `also` are others that asked for the very same. `tokens` and `flops`
+    are of all that the network has seen, `parent_tokens` of them up to its `parent`'s state. `is_trunk` is a
+    stretch at the peak rate for others to go on from, and no result. `budget` is in FLOPs. `is_largest` says
+    that it is a ladder's largest size, `awaits` which arms' predictions must be on disk before it starts.
+    """
 
     name: str
     rung: str
@@ -61,16 +81,41 @@ class PlannedRun:
     estimated_seconds: float | None
     config_hash: str
     train: dict[str, Any]
+    also: tuple[str, ...] = ()
+    awaits: tuple[str, ...] = ()
+    regime: str = ""
+    budget: float | None = None
+    parent: str | None = None
+    parent_tokens: int = 0
+    is_trunk: bool = False
+    threads: int = 1
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms that it belongs to."""
+        return (self.arm, *self.also)
 
     @property
     def epochs(self) -> float:
-        """Passes over the training split; below 1, part of it is never seen and nothing is seen twice."""
-        return self.tokens / self.data_tokens
+        """Passes over the training split; below 1, part of it is never seen and nothing is seen twice.
+
+        NaN while the dataset is not there.
+        """
+        return self.tokens / self.data_tokens if self.data_tokens else math.nan
+
+    @property
+    def new_flops(self) -> float:
+        """What of the FLOPs this job spends."""
+        return self.flops * (self.tokens - self.parent_tokens) / self.tokens
 
     @property
     def tokens_per_parameter(self) -> float:
         """Training tokens for each non-embedding parameter."""
         return self.tokens / self.params_non_embedding
+
+
+ONLY_ARM = PlannedArm(name="", regime=FIXED, words="the same tokens at every size", is_ladder=True)
+"""What a ladder without arms is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,17 +132,25 @@ class Plan:
     success: dict[str, Any]
     measurements: dict[str, Measurement]
     runs: tuple[PlannedRun, ...]
+    arms: tuple[PlannedArm, ...] = (ONLY_ARM,)
+    hardware: str = ""
+    price_per_hour: float | None = None
     flops_formula: str = FLOPS_FORMULA
     format: int = FORMAT
 
     @property
+    def points(self) -> tuple[PlannedRun, ...]:
+        """The runs that are results."""
+        return tuple(run for run in self.runs if not run.is_trunk)
+
+    def of_arm(self, name: str) -> tuple[PlannedRun, ...]:
+        """Return the results of an arm, those that it shares with others among them."""
+        return tuple(run for run in self.points if name in run.arms)
+
+    @property
     def estimated_seconds(self) -> float | None:
-        """How long the study takes: the sizes below the largest side by side, then the largest."""
-        parts = ([r for r in self.runs if not r.is_largest], [r for r in self.runs if r.is_largest])
-        times = [[r.estimated_seconds for r in part] for part in parts]
-        if any(seconds is None for part in times for seconds in part):
-            return None
-        return sum(makespan([s for s in part if s is not None], self.processes) for part in times)
+        """How long the study takes, in the order in which its runs start; None where no speed is known."""
+        return order.duration(self, {run.name: run.estimated_seconds for run in self.runs})
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of plan.json."""
@@ -116,13 +169,21 @@ def read(path: Path) -> Plan:
     derived = {"epochs", "tokens_per_parameter"}
     try:
         values["runs"] = tuple(
-            PlannedRun(**{key: value for key, value in run.items() if key not in derived})
-            for run in values["runs"]
+            _run({key: value for key, value in run.items() if key not in derived}) for run in values["runs"]
         )
+        if "arms" in values:
+            values["arms"] = tuple(PlannedArm(**arm) for arm in values["arms"])
         values["measurements"] = {name: Measurement(**one) for name, one in values["measurements"].items()}
         return Plan(**values)
     except (KeyError, TypeError) as fault:
         raise FormatError(f"{path}: {fault}; start the study in a new directory") from None
+
+
+def _run(values: dict[str, Any]) -> PlannedRun:
+    run = PlannedRun(**values)
+    run = replace(run, also=tuple(run.also), awaits=tuple(run.awaits))
+    # Plans were written that did not yet say what the largest size waits for.
+    return replace(run, awaits=run.arms) if run.is_largest and not run.awaits else run
 
 
 def learning_rate(width: int, *, base: float, base_width: int, exponent: float) -> float:
@@ -179,26 +240,43 @@ def complete(
     lr: float,
     tokens: int,
     warmup_fraction: float,
+    batch_tokens: int | None = None,
+    schedule: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the training configuration of one run: the base with what the study decides."""
-    batch = int(base["global_batch_tokens"])
+    """Return the training configuration of one run: the base with what the study decides.
+
+    `schedule` lies over the base's, and over the warm-up that follows from the fraction.
+    """
+    batch = batch_tokens or int(base["global_batch_tokens"])
     warmup = max(batch, round(tokens * warmup_fraction / batch) * batch)
     return {
         **base,
         "model": {**base.get("model", {}), **model},
         "optim": {**base.get("optim", {}), "lr": lr},
-        "schedule": {**base.get("schedule", {}), "warmup_tokens": warmup},
+        "schedule": {**base.get("schedule", {}), "warmup_tokens": warmup, **(schedule or {})},
         "seed": seed,
+        "global_batch_tokens": batch,
         "train_tokens": tokens,
     }
 
 
 def describe_run(
-    train: dict[str, Any], shape: GPTConfig, *, rung: str, arm: str, data_hash: str, data_tokens: int
+    train: dict[str, Any],
+    shape: GPTConfig,
+    *,
+    rung: str,
+    arm: str,
+    data_hash: str,
+    data_tokens: int,
+    parent: PlannedRun | None = None,
 ) -> PlannedRun:
-    """Return the planned run of a completed training configuration; its name ends in its identity's hash."""
+    """Return the planned run of a completed training configuration; its name ends in its identity's hash.
+
+    That of a run with a parent is of the parent's too.
+    """
     decisive = {key: value for key, value in train.items() if key not in EXECUTION_KEYS}
-    config_hash = identity_hash(decisive, data=data_hash)
+    started = {"parent": parent.config_hash} if parent else {}
+    config_hash = identity_hash(decisive, data=data_hash, **started)
     sequence_tokens = int(train.get("sequence_tokens") or shape.n_ctx)
     parts = [rung, *([arm] if arm else []), f"s{train['seed']}", config_hash[:8]]
     return PlannedRun(
@@ -218,34 +296,16 @@ def describe_run(
         estimated_seconds=None,
         config_hash=config_hash,
         train=train,
+        parent=parent.name if parent else None,
+        parent_tokens=parent.tokens if parent else 0,
     )
 
 
 def mark_largest(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
     """Return the runs, those of the size with the most non-embedding parameters marked as held back."""
     most = max(run.params_non_embedding for run in runs)
-    return tuple(replace(run, is_largest=run.params_non_embedding == most) for run in runs)
-
-
-def table(plan: Plan) -> list[str]:
-    """Return the plan as lines for people: one per run, then what is costly or repeated."""
-    lines = [
-        f"{'run':<34}{'non-embedding':>14}{'all':>12}{'lr':>10}{'tokens':>13}{'tokens/param':>14}{'epochs':>8}{'s':>7}"
-    ]
-    for run in plan.runs:
-        seconds = f"{run.estimated_seconds:.0f}" if run.estimated_seconds is not None else "?"
-        lines.append(
-            f"{run.name:<34}{run.params_non_embedding:>14,}{run.params:>12,}{run.lr:>10.3g}{run.tokens:>13,}"
-            f"{run.tokens_per_parameter:>14.1f}{run.epochs:>8.2f}{seconds:>7}"
-        )
-    repeated = [run for run in plan.runs if run.epochs > 1]
-    lines.append(
-        f"{len(plan.runs)} runs, {sum(run.flops for run in plan.runs):.3g} FLOPs ({plan.flops_formula}), "
-        f"{plan.processes} side by side with {plan.threads} thread(s) each"
-        + (f", about {plan.estimated_seconds:.0f} s" if plan.estimated_seconds is not None else "")
+    largest = [run.params_non_embedding == most for run in runs]
+    return tuple(
+        replace(run, is_largest=True, awaits=(run.arm,)) if held else run
+        for run, held in zip(runs, largest, strict=True)
     )
-    if repeated:
-        lines.append(
-            f"{len(repeated)} runs see the training tokens repeatedly, up to {repeated[-1].epochs:.2f} times"
-        )
-    return lines

@@ -1,4 +1,4 @@
-"""Runs chains of jobs side by side: longest first, finished ones skipped, failed ones tried again.
+"""Runs chains of jobs side by side: each once it may start, finished ones never again, failed ones once more.
 
 A cluster's queue is given at once all jobs that can start, as an array.
 """
@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +40,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """Jobs that follow each other in one process, for one run."""
+    """Jobs that follow each other, for one run; `may_start` is asked until it is so."""
 
     name: str
     steps: tuple[Step, ...]
+    threads: int = 1
     seconds: float | None = None  # expected
+    may_start: Callable[[], bool] = lambda: True
 
     @property
     def is_done(self) -> bool:
@@ -62,23 +64,33 @@ class _Running:
 
 
 class Pool:
-    """A number of processes that work through chains; what happened is recorded in `records`/NAME.json.
+    """A number of threads that work through chains; what happened is recorded in `records`/NAME.json.
 
-    A cluster's queue sees itself to how many run side by side.
+    `launchers` gives the launcher of a job with so many threads. A cluster's queue sees itself to how many
+    run side by side.
     """
 
-    def __init__(self, launcher: Launcher, processes: int, records: Path):
-        self._launcher, self._records = launcher, records
+    def __init__(self, launchers: Callable[[int], Launcher], threads: int, records: Path):
+        self._launchers, self._records = launchers, records
+        launcher = launchers(1)
         self._queue = launcher if isinstance(launcher, Queue) else None
-        self._processes = sys.maxsize if self._queue else processes
+        self._threads = sys.maxsize if self._queue else threads
         self._failures: dict[str, int] = {}
         self._broken: dict[str, str] = {}
         self._begun: dict[str, float] = {}
         self._stopping = False
 
-    def run(self, chains: Sequence[Chain], description: str) -> None:
-        """Finish all chains; StageError shows the end of the log of those that failed."""
-        waiting = sorted((c for c in chains if not c.is_done), key=lambda c: -(c.seconds or 0))
+    def run(
+        self, chains: Sequence[Chain], description: str, finished: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Finish all chains, those first that come first; `finished` is told the name of each that is done.
+
+        StageError shows the end of the log of those that failed; what waits for them is left undone.
+        """
+        waiting = [chain for chain in chains if not chain.is_done]
+        for chain in chains:
+            if chain not in waiting:
+                finished(chain.name)
         if not waiting:
             return
         running: list[_Running] = []
@@ -86,26 +98,55 @@ class Pool:
             shown.advance(len(chains) - len(waiting))
             try:
                 while (waiting or running) and not self._stopping:
-                    self._turn(waiting, running, shown)
+                    if not self._turn(waiting, running, shown, finished):
+                        break
             finally:
                 _stop(running)
         if self._stopping:
             raise Stopped("stopped with every run saved; the same command goes on from here")
         if self._broken:
             raise StageError("\n".join(self._broken.values()))
+        assert not waiting, "chains wait for each other"
 
-    def _turn(self, waiting: list[Chain], running: list[_Running], shown: log.Progress) -> None:
-        """Fill the free processes, then look after the jobs that have ended."""
-        free = self._processes - len(running)
-        running += self._start([waiting.pop(0) for _ in range(min(free, len(waiting)))])
+    def _turn(
+        self,
+        waiting: list[Chain],
+        running: list[_Running],
+        shown: log.Progress,
+        finished: Callable[[str], None],
+    ) -> bool:
+        """Fill the free threads, then look after the jobs that have ended; False if nothing can go on."""
+        running += self._start(self._next(waiting, running))
         ended = [one for one in running if one.submission.poll() is not None]
         following = [chain for one in ended if (chain := self._after(one)) is not None]
         for one in ended:
             running.remove(one)
+            if one.chain.is_done:
+                finished(one.chain.name)
         shown.advance(len(ended) - len(following))
         running += self._start(following)
         shown.note(", ".join(one.chain.name for one in running) + self._left(waiting, running))
+        if not running and not ended:
+            return False
         time.sleep(QUEUE_POLL_SECONDS if self._queue else POLL_SECONDS)
+        return True
+
+    def _next(self, waiting: list[Chain], running: Sequence[_Running]) -> list[Chain]:
+        """Take the chains that start now; those that come later do not take the place that one waits for."""
+        free = self._threads - sum(self._threads_of(one.chain) for one in running)
+        chosen = []
+        for chain in list(waiting):
+            if not chain.may_start():
+                continue
+            if self._threads_of(chain) > free:
+                break
+            free -= self._threads_of(chain)
+            waiting.remove(chain)
+            chosen.append(chain)
+        return chosen
+
+    def _threads_of(self, chain: Chain) -> int:
+        return min(chain.threads, self._threads)
 
     def _start(self, chains: Sequence[Chain]) -> list[_Running]:
         """Start the next job of each chain."""
@@ -116,14 +157,17 @@ class Pool:
         for chain, job in zip(chains, jobs, strict=True):
             self._begun.setdefault(chain.name, time.monotonic())
             self._record(job, starts=1)
-        submit_all = self._queue.submit_all if self._queue else self._submit_each
+        if self._queue:
+            submissions = self._queue.submit_all(jobs)
+        else:
+            submissions = [
+                self._launchers(self._threads_of(chain)).submit(job)
+                for chain, job in zip(chains, jobs, strict=True)
+            ]
         return [
             _Running(chain=chain, step=step, job=job, submission=submission)
-            for chain, step, job, submission in zip(chains, steps, jobs, submit_all(jobs), strict=True)
+            for chain, step, job, submission in zip(chains, steps, jobs, submissions, strict=True)
         ]
-
-    def _submit_each(self, jobs: Sequence[Job]) -> list[Submission]:
-        return [self._launcher.submit(job) for job in jobs]
 
     def _after(self, ended: _Running) -> Chain | None:
         """Return the chain if more of it is to be done: the next job, or the same once more."""
@@ -155,9 +199,13 @@ class Pool:
         if self._queue or None in expected:
             return ""
         now = time.monotonic()
-        rest = [max((one.chain.seconds or 0) - (now - self._begun[one.chain.name]), 1.0) for one in running]
-        left = makespan([*rest, *(chain.seconds or 0 for chain in waiting)], self._processes)
-        return f"; by measured speeds {left:.0f} s left"
+        rest = {one.chain.name: now - self._begun[one.chain.name] for one in running}
+        left = [
+            max((chain.seconds or 0) - rest.get(chain.name, 0.0), 1.0)
+            for chain in [*waiting, *(one.chain for one in running)]
+            for _ in range(self._threads_of(chain))
+        ]
+        return f"; by known speeds {makespan(left, self._threads):.0f} s left"
 
     def _record(self, job: Job, starts: int = 0, failure: Any = None, seconds: float | None = None) -> None:
         path = self._records / f"{job.name}.json"
@@ -185,6 +233,11 @@ class Pool:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def longest_first(chains: Iterable[Chain]) -> list[Chain]:
+    """Return chains that need nothing of each other in the order in which they end soonest together."""
+    return sorted(chains, key=lambda chain: -(chain.seconds or 0))
 
 
 def recorded_seconds(records: Path, job: str) -> float | None:

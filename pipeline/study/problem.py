@@ -128,4 +128,9 @@ class Problem:
     @property
     def floor(self) -> float:
         """The loss below which points count as lying exactly on the law: rounding leaves that much."""
-        return 1e-20 * float(np.mean(self.values**2)) if self.loss == "mse" else 1e-20
+        return max(1e-20 * float(np.mean(self.values**2)), TINY) if self.loss == "mse" else 1e-20
+
+    @property
+    def smallest(self) -> float:
+        """The least size of a value, above zero: beside it a coefficient may be small."""
+        return max(float(np.min(np.abs(self.values))), TINY)

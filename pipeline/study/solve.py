@@ -48,6 +48,8 @@ class Solution:
 
 def solve(problem: Problem, near: Solution | None = None) -> Solution:
     """Return the best solution from all starts, or quickly from a neighbouring problem's solution `near`."""
+    if near is not None and problem.form.is_linear_under(problem.loss):
+        return _step(problem, near.p)
     if near is None:
         found = [descend(candidate, p) for candidate, p in starts(problem)]
     else:
@@ -92,10 +94,18 @@ def has_arrived(problem: Problem, p: Array) -> bool:
     return problem.remainder(p) < REMAINDER
 
 
+def _step(problem: Problem, p: Array) -> Solution:
+    """Return the minimum of a problem whose residuals are linear in p: one step from anywhere is there."""
+    root = np.sqrt(problem.weights)
+    slopes = root[:, None] * problem.residual_slopes(p)
+    there = p - np.linalg.lstsq(slopes, root * problem.residuals(p), rcond=None)[0]
+    return Solution(problem=problem, p=there, objective=problem.objective(there), converged=True)
+
+
 def _descend_near(problem: Problem, near: Solution) -> list[Solution]:
     """Return the minima reached from a neighbour's coefficients, with and without what may vanish."""
     linear, theta = near.problem.split(near.p)
-    smallest = float(np.min(problem.values))
+    smallest = problem.smallest
     begin = np.where(linear == 0, 0.1 * smallest, linear) if problem.form.positive else linear
     found = []
     for name in problem.form.vanishing:

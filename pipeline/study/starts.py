@@ -37,7 +37,7 @@ def starts(problem: Problem) -> Iterator[tuple[Problem, Array]]:
 def _above_zero(problem: Problem, linear: Array, theta: Array) -> Array:
     """Return coefficients whose logarithms are numbers: what projection set to zero starts small instead."""
     largest = problem.form.basis(problem.inputs, theta).max(axis=0)
-    return np.asarray(np.where(linear > 0, linear, 0.1 * np.min(problem.values) / np.maximum(largest, TINY)))
+    return np.asarray(np.where(linear > 0, linear, 0.1 * problem.smallest / np.maximum(largest, TINY)))
 
 
 def _polished(problem: Problem, thetas: Array, index: int) -> Array:

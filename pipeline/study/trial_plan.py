@@ -1,4 +1,5 @@
-"""What a comparison will do, and its cost: trainings, each once however many trials ask for it; fine-tunings.
+"""What a comparison will do, and its cost: trainings, each once however many trials ask for it; then
+fine-tunings, and evaluations of the checkpoints that trainings keep.
 
 Nothing is measured for a plan, and every job is named by a hash of what decides its result. So trials,
 datasets and seeds may join a comparison later, and what is finished is never done again.
@@ -22,9 +23,11 @@ from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.subject import locate
 from pipeline.study import plan as plans
-from pipeline.study import trials
-from pipeline.study.plan import FLOPS_FORMULA, PlannedRun
+from pipeline.study import trials, watched
+from pipeline.study.plan import PlannedRun
+from pipeline.study.regimes import FLOPS_FORMULA
 from pipeline.study.trials import Config, Trial
+from pipeline.study.watched import Watched
 
 FORMAT = 1
 KIND = "comparison"
@@ -83,6 +86,7 @@ class Plan:
     identity: Any
     trainings: tuple[PlannedRun, ...]
     finetunings: tuple[FineTuning, ...]
+    watched: tuple[Watched, ...] = ()
     missing: tuple[str, ...] = ()
     flops_formula: str = FLOPS_FORMULA
     kind: str = KIND
@@ -91,7 +95,8 @@ class Plan:
     @property
     def config_hash(self) -> str:
         """The hash of what is compared."""
-        return identity_hash(self.identity, jobs=[job.name for job in self.finetunings])
+        jobs = [*(job.name for job in self.finetunings), *(job.name for job in self.watched)]
+        return identity_hash(self.identity, jobs=jobs)
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of plan.json."""
@@ -109,17 +114,16 @@ def make(config: Config) -> Plan:
             missing += fault.problems
     sources = {trial.name: _Source.of(config, trial, missing) for trial in config.trials}
     trainings = {s.run.config_hash: s.run for s in reversed(sources.values()) if s.run}
-    finetunings = {}
-    for trial in config.trials:
-        source = sources[trial.name]
-        run = trainings[source.run.config_hash] if source.run else None
-        for data in labelled:
-            job = _finetuning(config, trial, source, run, data)
-            finetunings[trial.name, data.name] = job
+    runs = {name: trainings[s.run.config_hash] if s.run else None for name, s in sources.items()}
     return Plan(
         identity=identity_of(config),
         trainings=tuple(reversed(trainings.values())),
-        finetunings=tuple(finetunings.values()),
+        finetunings=tuple(
+            _finetuning(config, trial, sources[trial.name], runs[trial.name], data)
+            for trial in config.trials
+            for data in labelled
+        ),
+        watched=watched.planned(config, runs),
         missing=tuple(dict.fromkeys(missing)),
     )
 
@@ -130,19 +134,15 @@ def table(plan: Plan, config: Config) -> list[str]:
     for run in plan.trainings:
         steps = f"{-(-run.tokens // run.batch_tokens):,}"
         lines.append(_line(config, run.name, steps, f"{run.tokens:,}", f"{run.flops:.3g}", run.flops))
-    lines.append(_line(config, "fine-tuning, all seeds", "steps", "tokens", "FLOPs", "h"))
+    if plan.finetunings:
+        lines.append(_line(config, "fine-tuning, all seeds", "steps", "tokens", "FLOPs", "h"))
     for job in plan.finetunings:
         flops = "?" if job.flops is None else f"{job.flops:.3g}"
         lines.append(_line(config, job.name, f"{job.steps:,}", f"{job.tokens:,.0f}", flops, job.flops))
-    total = sum(run.flops for run in plan.trainings) + sum(job.flops or 0.0 for job in plan.finetunings)
-    seconds = seconds_of(plan, config)
-    told = "" if seconds is None else f", about {seconds / 3600:.1f} h by the speed that was measured"
-    lines.append(
-        f"{len(plan.trainings)} trainings and {len(plan.finetunings)} fine-tunings of {len(config.seeds)}"
-        f" seeds, about {total:.3g} FLOPs ({plan.flops_formula}), {config.processes} side by side with"
-        f" {config.threads} thread(s) each{told}"
-    )
-    return [*lines, *(f"not there yet: {what}" for what in plan.missing)]
+    for watch in plan.watched:
+        of = "every checkpoint" if watch.checkpoints is None else f"{watch.checkpoints:,} checkpoints"
+        lines.append(f"{watch.name:<44} {of}, without fine-tuning")
+    return [*lines, _total(plan, config), *(f"not there yet: {what}" for what in plan.missing)]
 
 
 def seconds_of(plan: Plan, config: Config) -> float | None:
@@ -285,9 +285,24 @@ def _tokens(kind: str, lengths: Sequence[int], most: int) -> int:
     return (2 if kind == "similarity" else 1) * min(sum(lengths) + SPECIAL_TOKENS, most)
 
 
+def _total(plan: Plan, config: Config) -> str:
+    total = sum(run.flops for run in plan.trainings) + sum(job.flops or 0.0 for job in plan.finetunings)
+    seconds = seconds_of(plan, config)
+    told = "" if seconds is None else f", about {seconds / 3600:.1f} h by the speed that was measured"
+    parts = [f"{len(plan.trainings)} trainings"]
+    if plan.watched:
+        parts.append(f"the evaluation of {len(plan.watched)} runs, whose FLOPs are not counted")
+    if plan.finetunings:
+        parts.append(f"{len(plan.finetunings)} fine-tunings of {len(config.seeds)} seeds")
+    return (
+        f"{' and '.join(parts)}, about {total:.3g} FLOPs ({plan.flops_formula}), {config.processes} side by"
+        f" side with {config.threads} thread(s) each{told}"
+    )
+
+
 def _line(config: Config, name: str, steps: str, tokens: str, flops: str, hours: float | str | None) -> str:
     """Return a line of the plan; `hours` is a heading, or the FLOPs that take them."""
     if not isinstance(hours, str):
         speed = config.flops_per_second
         hours = "?" if hours is None or speed is None else f"{hours / speed / 3600:.2f}"
-    return f"{name:<44}{steps:>9}{tokens:>14}{flops:>11}{hours:>7}"
+    return f"{name:<44}{steps:>11}{tokens:>18}{flops:>11}{hours:>7}"

@@ -1,4 +1,7 @@
-"""What a comparison asks for: networks side by side, fine-tuned on the same datasets with the same seeds."""
+"""What a comparison asks for: networks side by side, fine-tuned on the same datasets with the same seeds.
+
+With `evaluate`, each checkpoint that a network's pre-training keeps is put to tasks, without fine-tuning.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ KEY = "trials"
 TRAIN_KEYS = ("model", "optim", "global_batch_tokens", "train_tokens")
 DECIDED = ("out", "checkpoint", "dataset", "data", "seeds")
 """What of a fine-tuning's configuration the study gives."""
-
+EVALUATE_DECIDED = ("out", "checkpoint", "watch", "data", "corpus")
+"""What of an evaluation's configuration the study gives."""
 
 Dataset = Annotated[Any, Kind("pipeline.finetune.datasets", bare=True)]
 
@@ -48,14 +52,17 @@ class Config(Schema):
     data: Path | None = execution(None, description="the dataset that trials are pre-trained on")
     train: dict[str, Any] = identity({}, description="the training that each trial's `train` completes")
     finetune: dict[str, Any] = identity(
-        description="what fine-tunings share; network, dataset and seeds in it do not count"
+        {}, description="what fine-tunings share; network, dataset and seeds in it do not count"
+    )
+    evaluate: dict[str, Any] | None = identity(
+        None, description="of each checkpoint that a training keeps; network and data in it do not count"
     )
     trials: tuple[Trial, ...] = identity(
         min_length=2, description="the first is what others are held against"
     )
-    datasets: tuple[Dataset, ...] = identity(min_length=1, description="kinds of labelled datasets")
+    datasets: tuple[Dataset, ...] = identity((), description="kinds of labelled datasets to fine-tune on")
     labelled: Path | None = execution(
-        None, description="folder of the labelled datasets; null to have them by name"
+        None, description="folder of labelled datasets and evaluation sets; null to have them by name"
     )
     seeds: tuple[int, ...] = identity((0, 1, 2), min_length=1, description="of each fine-tuning")
     processes: int = execution(2, ge=1)
@@ -74,6 +81,8 @@ class Config(Schema):
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what}: given twice: {', '.join(twice)}")
+        if not self.datasets and self.evaluate is None:
+            raise ValueError("datasets: none, and no evaluate; give what trials are compared by")
         if self.data is None and any(trial.train is not None for trial in self.trials):
             raise ValueError("data: missing; trials are pre-trained on it")
         return self
@@ -98,6 +107,12 @@ def fine_tuning(config: Config, trial: Trial) -> dict[str, Any]:
     """Return what a trial's fine-tunings share."""
     kept = {key: value for key, value in config.finetune.items() if key not in DECIDED}
     return _over(kept, trial.finetune)
+
+
+def evaluation(config: Config) -> dict[str, Any]:
+    """Return what the evaluations of a comparison share."""
+    found = {"suite": "study", **(config.evaluate or {})}
+    return {key: value for key, value in found.items() if key not in EVALUATE_DECIDED}
 
 
 def _over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,10 @@ def _new_run(
 ) -> Array:
     """Return what one new run at `inputs` (m, k) may measure, (m,)."""
     problem = solution.problem
-    p = generator.multivariate_normal(solution.p, wide**2 * measured.covariance, method="eigh")
+    # Where coefficients are nearly the same thing, rounding leaves variances a little below zero.
+    variances, directions = np.linalg.eigh(measured.covariance)
+    drawn = np.sqrt(np.maximum(variances, 0)) * generator.standard_normal(len(variances))
+    p = solution.p + wide * directions @ drawn
     scatter = wide * np.sqrt(measured.variance) * generator.standard_normal(len(inputs))
     values = problem.predict(p, inputs)
     return np.asarray(values + scatter if problem.loss == "mse" else values * np.exp(scatter))
@@ -66,5 +69,5 @@ def _new_run(
 def _warnings(second: Solution, middle: Array) -> list[str]:
     seen = second.problem.inputs[:, 0]
     outside = int(np.sum((middle < seen.min()) | (middle > seen.max())))
-    said = f"{outside} of {len(middle)} predicted bits per byte lie outside those the sigmoid was fitted to"
-    return [said] if outside else []
+    which = f"{outside} of {len(middle)} predicted" if len(middle) > 1 else "the predicted"
+    return [f"{which} bits per byte lie outside those the sigmoid was fitted to"] if outside else []

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from model.config import GPTConfig
+from pipeline.config import validate
 from pipeline.data.documents import Text, line_of, writing_documents
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.manifest import Manifest
@@ -23,10 +24,9 @@ from pipeline.formats.publish import write_json, write_text
 from pipeline.formats.results import Result, Results, write_records
 from pipeline.formats.run import writing
 from pipeline.formats.shards import ShardWriter
-from pipeline.study import choice, collect, rule
+from pipeline.study import analysis, collect
 from pipeline.study import plan as plans
-from pipeline.study.fit import fit_points
-from pipeline.study.form import load
+from pipeline.study.config import Config
 
 WIDTHS = (24, 40, 64, 96, 128, 176)
 METRIC = "held_out.bits_per_byte"
@@ -110,25 +110,10 @@ def make_study(directory: Path) -> None:
     points = [point for run in plan.runs for point in _points(run)]
     write_json(directory / "plan.json", plan.as_json())
     collect.write(directory / "points.csv", points)
-    chosen_from = [p for p, run in _of_metric(points, plan) if not run.is_largest]
-    largest = next(run for run in plan.runs if run.is_largest)
-    target = choice.Target(
-        rung=largest.rung,
-        abscissa="params_non_embedding",
-        size=largest.params_non_embedding,
-        is_untrained=True,
-    )
-    chosen = choice.commit(directory / "fits/choice.json", chosen_from, METRIC, target)
-    write_json(directory / "fits/choice.json", {**chosen, "written": "2026-01-01T11:58:20+00:00"})
-    measured = [point for point, _ in _of_metric(points, plan)]
-    fits = {}
-    for name in choice.CANDIDATES:
-        form = load(name)
-        fits[name] = fit_points(
-            form, collect.as_points(measured, "params_non_embedding"), loss=choice.study_loss(form), draws=40
-        )
-        write_json(directory / f"fits/{name}.json", fits[name].as_json())
-    verdict = rule.verdict(rule.sizes(measured, plan), fits, chosen, plan, "lower")
+    config, fits = _config(), directory / "fits"
+    chosen = analysis.commit(points, plan, plan.arms[0], fits, config, is_untrained=True)
+    write_json(fits / "choice.json", {**chosen, "written": "2026-01-01T11:58:20+00:00"})
+    verdict = analysis.verdict(points, plan, fits, config)
     write_json(
         directory / "verdict.json", {"written": "2026-01-01T12:09:00+00:00", "failures": {}, **verdict}
     )
@@ -242,9 +227,16 @@ def _points(run: plans.PlannedRun) -> list[collect.Point]:
     return [point, word]
 
 
-def _of_metric(points: list[collect.Point], plan: plans.Plan) -> list[tuple[collect.Point, plans.PlannedRun]]:
-    runs = {run.name: run for run in plan.runs}
-    return [(point, runs[point.name]) for point in points if point.metric == METRIC]
+def _config() -> Config:
+    shape = {"n_layer": 3, "n_head": 2}
+    values = {
+        "out": "study", "data": "data", "metric": METRIC, "tokens": {"count": 1_200_000},
+        "train": {"model": {"n_ctx": 256, "vocab_size": 4096}, "global_batch_tokens": 4096},
+        "evaluate": {"tasks": [{"kind": "held_out"}]},
+        "rungs": [{"name": f"w{w}", "model": {**shape, "n_embd": w}, "seeds": [0]} for w in WIDTHS],
+        "learning_rate": {"base": 0.01, "base_width": 32, "exponent": -1.0},
+    }  # fmt: skip
+    return validate(Config, values, "study.yaml")
 
 
 def _phase(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.figure import Canvas, draw, plain_ticks, spread_apart
+from pipeline.report.canvas import Canvas, plain_ticks
+from pipeline.report.figure import draw, spread_apart
 from pipeline.report.palette import COLOURS, INK, ranked
 
 

@@ -22,6 +22,15 @@ def test_a_fine_tuning_has_figures_curves_confusion_and_mistakes_on_one_page(tmp
     assert "unacceptable" in text
     assert "3 of 3 seeds" in text
     assert "a | line" in text
+    assert "No GLUE average: sst2, mrpc, stsb, qqp, mnli, qnli, rte missing." in text
+
+
+def test_every_number_of_a_curve_is_in_its_table(tmp_path):
+    folder = finetuning(tmp_path / "cola", 0.4, 0.5)
+
+    scored = finetuned.curves(find(folder).runs)[1]
+
+    assert "seed-1,,2.0,0.5,," in scored.data.splitlines()
 
 
 def test_one_that_is_not_finished_says_so_and_shows_what_there_is(tmp_path):

@@ -29,6 +29,7 @@ def test_counts_on_axes_are_short(value: float, shown: str) -> None:
         (8.02e-4, "8.020 × 10⁻⁴"),
         (3e15, "3.000 × 10¹⁵"),
         (0.0, "0"),
+        (-0.0, "0"),
     ],
 )
 def test_numbers_show_their_digits(value: float, shown: str) -> None:
@@ -64,3 +65,25 @@ def test_a_measurement_without_an_error_has_none() -> None:
 def test_an_open_interval_says_so() -> None:
     assert numbers.interval([0.5, None]) == "0.5000 to unbounded"
     assert numbers.interval(None) == numbers.MISSING
+
+
+def test_nothing_has_no_sign() -> None:
+    assert (numbers.signed(-0.0), numbers.fixed(-0.0004, 1), numbers.signed(0.01)) == ("0", "0.0", "+0.0100")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e12, "10¹²"), (3e-5, "3 × 10⁻⁵")])
+def test_powers_on_axes_are_short(value: float, shown: str) -> None:
+    assert numbers.power_of_ten(value).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("a slope of -0.64 (-0.80 to -0.48)", "a slope of −0.64 (−0.80 to −0.48)"),
+        ("1.7e+10 to 3e+14 FLOPs", "1.7 × 10¹⁰ to 3 × 10¹⁴ FLOPs"),
+        ("d2-fixed-s0-1e5 and d2-s0-3e+1", "d2-fixed-s0-1e5 and d2-s0-3e+1"),
+        ("offset-power, log-linear, C^-0.5", "offset-power, log-linear, C^-0.5"),
+    ],
+)
+def test_numbers_in_sentences_look_as_elsewhere_and_names_stay(said: str, shown: str) -> None:
+    assert numbers.typeset(said).replace("\u00a0", " ") == shown

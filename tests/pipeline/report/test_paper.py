@@ -127,6 +127,9 @@ def test_every_unit_has_bars_of_its_own_with_the_paper_s_figures_in_words(result
     assert "ours gpt2-hf 32.51; the paper's 117M 45.99" in figures["paper-shares"].description
     assert "WikiText-2: perplexity per word" in figures["paper-perplexities"].wide
     assert "first three sentences" not in figures["paper-shares"].wide
+    drawn = figures["paper-perplexities"].data.splitlines()
+    assert "gpt2-hf,LAMBADA: perplexity,41.25,,39.75,42.75" in drawn
+    assert "paper: 117M,LAMBADA: perplexity,35.13,,," in drawn
 
 
 def test_the_page_of_an_evaluation_shows_tables_overlap_and_answers(results: Path) -> None:
@@ -152,6 +155,7 @@ def test_overlap_is_told_beside_table_6_and_figure_5(results: Path) -> None:
         ("perplexity (lambada)", "41.2\u00a0±\u00a01.5", "42.0\u00a0±\u00a01.6", "40")
     ]
     assert "5 texts" in values["figure"].description
+    assert "held-out text,,15.0,80.0,," in values["figure"].data.splitlines()
     assert dict(values["told"])["texts of the model without overlap"].endswith("(paper: 30.00\u00a0%)")
     assert values["stretches"][0][0].endswith("16 words in a row")
 

@@ -79,11 +79,10 @@ def comparison(folder: Path, layers: bool = False) -> Comparison:
                     steps=8,
                     tokens=80,
                     flops=1e9,
-                    positives=None,
                     finetune=dict(trial.finetune),
                 )  # fmt: skip
             )
-            chance = 0.25 if metric == "accuracy" else None
+            chance = 0.25 if metric == "accuracy" else 0.0
             found = figure(*values[trial.name], metric=metric, chance=chance, paper=PAPER)
             summaries[name] = Summary(task="", config_hash="", inputs={}, figures=(found,))
     found = compared(jobs, summaries, trials)

@@ -101,10 +101,17 @@ class Study:
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    data = _dataset(tmp_path / "data")
+    found = write_study(tmp_path)
+    monkeypatch.setenv("STAND_IN_DIARY", str(found.diary))
+    return found
+
+
+def write_study(folder: Path) -> Study:
+    """Write the configuration of a ladder of five widths, and its dataset."""
+    data = _dataset(folder / "data")
     widths = [8, 16, 24, 32, 48]
     config = {
-        "out": str(tmp_path / "study"),
+        "out": str(folder / "study"),
         "data": str(data),
         "train": {
             "model": {"n_ctx": 16, "vocab_size": 32},
@@ -124,11 +131,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         "learning_rate": {"base": 0.01, "base_width": 32, "exponent": -1.0},
         "tokens": {"count": 640},
     }
-    path = tmp_path / "study.yaml"
+    path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(config))
-    diary = tmp_path / "diary"
-    monkeypatch.setenv("STAND_IN_DIARY", str(diary))
-    return Study(path=path, out=tmp_path / "study", diary=diary)
+    return Study(path=path, out=folder / "study", diary=folder / "diary")
 
 
 def _dataset(directory: Path) -> Path:

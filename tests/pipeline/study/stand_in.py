@@ -1,5 +1,6 @@
 """Stands in for `loglinear train` and `loglinear evaluate` in tests of scheduling: the same arguments and
-files, but no learning. The loss follows a planted law of the model's size, with a scatter by seed.
+files, but no learning. The loss follows a planted law of the model's size and its tokens, with a scatter by
+seed. A run that goes on from another's state fails where that is not there.
 
 STAND_IN_DELAY holds each job for so many seconds; STAND_IN_FAIL=NAME:COUNT makes the training of a run whose
 name starts with NAME fail COUNT times; each job appends its name to the file STAND_IN_DIARY.
@@ -20,9 +21,11 @@ from pipeline.formats.results import Result, Results
 from pipeline.formats.run import Run, writing
 
 
-def law(params: int, seed: int) -> float:
-    """Bits per byte of a model: a power law, and half a percent of scatter by seed."""
-    return 8.0 * params**-0.1 * (1 + 0.005 * float(np.random.default_rng([seed, params]).standard_normal()))
+def law(config: dict) -> float:
+    """Bits per byte of a model: power laws, and half a percent of scatter by seed."""
+    params, seed = parameters_non_embedding(GPTConfig(**config["model"])), config["seed"]
+    scatter = 1 + 0.005 * float(np.random.default_rng([seed, params]).standard_normal())
+    return (8.0 * params**-0.1 + 4.0 * config["train_tokens"] ** -0.2) * scatter
 
 
 def main(verb: str, path: Path, log: TextIO) -> int:
@@ -50,9 +53,10 @@ def _must_fail(directory: Path) -> bool:
 
 def _train(config: dict, directory: Path) -> None:
     batch, tokens = config["global_batch_tokens"], config["train_tokens"]
-    shape = GPTConfig(**config["model"])
-    loss, steps = law(parameters_non_embedding(shape), config["seed"]), tokens // batch
-    speed = 2e8 / parameters_non_embedding(shape)
+    if "init" in config:
+        Run(Path(config["init"]["checkpoint"])).checkpoints()[-1]
+    loss, steps = law(config), tokens // batch
+    speed = 2e8 / parameters_non_embedding(GPTConfig(**config["model"]))
     with writing(directory) as writer:
         writer.write_config(yaml.safe_dump(config))
         for step in range(1, steps + 1):
@@ -77,7 +81,7 @@ def _train(config: dict, directory: Path) -> None:
 def _evaluate(directory: Path) -> None:
     run = Run(directory)
     config = yaml.safe_load(run.config.read_text())
-    value = law(parameters_non_embedding(GPTConfig(**config["model"])), config["seed"])
+    value = law(config)
     checkpoint = run.checkpoints()[-1]
     result = Result(
         task="held_out",

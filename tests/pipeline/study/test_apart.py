@@ -23,6 +23,7 @@ def test_a_law_is_not_mistaken_for_the_other_when_the_data_can_tell(law):
     assert found.told
     assert found.better == law
     assert str(found).startswith(f"{law} rather than ")
+    assert "true, fewer than 1 % of such studies would favour" in str(found), "nothing is certain"
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -31,3 +32,15 @@ def test_cannot_tell_is_said_when_the_data_cannot(law):
 
     assert not found.told
     assert str(found).startswith("cannot tell: if ")
+
+
+def test_a_law_whose_offset_ended_at_zero_is_told_apart_too():
+    sizes = np.geomspace(1e4, 1e6, 9)
+    values = 3 - 0.5 * np.log10(sizes) + 0.05 * np.random.default_rng(1).standard_normal(9)
+    points = Points(inputs=sizes[:, None], values=values, weights=None, names=("",) * 9)
+
+    found = tell_apart(load("log-linear"), load("offset-power"), points)
+
+    assert found.better == "log-linear", (
+        "some values are near zero, where a line goes on and a power does not"
+    )

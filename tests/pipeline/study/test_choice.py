@@ -5,11 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.study import choice, collect, figures, rule, sweep
+from pipeline.errors import StageError
+from pipeline.study import choice, collect, law, rule, sentences, sweep
 from pipeline.study.collect import Point
-from pipeline.study.fit import fit_points
-from pipeline.study.form import load
-from pipeline.study.plan import Plan, PlannedRun
+from pipeline.study.measured import noise, sizes
 
 SIZES = (20_000, 50_000, 120_000, 300_000, 800_000, 2_000_000, 5_000_000)
 
@@ -33,43 +32,6 @@ def point(size: int, value: float, seed: int = 0, lr: float = 0.01) -> Point:
     )
 
 
-def plan(points: list[Point]) -> Plan:
-    runs = [
-        PlannedRun(
-            name=p.name,
-            rung=f"n{p.params_non_embedding}",
-            arm="",
-            seed=p.seed,
-            is_largest=p.params_non_embedding == max(SIZES),
-            params=p.params,
-            params_non_embedding=p.params_non_embedding,
-            lr=p.lr,
-            tokens=p.tokens,
-            unique_tokens=p.unique_tokens,
-            data_tokens=p.unique_tokens,
-            batch_tokens=64,
-            flops=p.flops,
-            estimated_seconds=None,
-            config_hash=p.config_hash,
-            train={},
-        )
-        for p in points
-    ]
-    success = {"ordered_fraction": 1.0}
-    return Plan(
-        config_hash="",
-        identity={},
-        data_hash="",
-        created="",
-        train_tokens=10**6,
-        processes=2,
-        threads=1,
-        success=success,
-        measurements={},
-        runs=tuple(runs),
-    )
-
-
 def chosen(tmp_path, points: list[Point], largest: int = SIZES[-1]) -> dict:
     target = choice.Target(
         rung=f"n{largest}", abscissa="params_non_embedding", size=largest, is_untrained=True
@@ -78,15 +40,23 @@ def chosen(tmp_path, points: list[Point], largest: int = SIZES[-1]) -> dict:
     return choice.commit(tmp_path / "choice.json", below, "held_out.loss", target)
 
 
+def rung(p: Point) -> str:
+    return f"n{p.params_non_embedding}"
+
+
 def judged(tmp_path, points: list[Point]) -> dict:
-    made = chosen(tmp_path, points)
-    fits = {
-        name: fit_points(
-            load(name), collect.as_points(points, "params_non_embedding"), loss=choice.study_loss(load(name))
-        )
-        for name in choice.CANDIDATES
-    }
-    return rule.verdict(rule.sizes(points, plan(points)), fits, made, plan(points), "lower")
+    question = law.Question(
+        metric="held_out.loss", better="lower", abscissa="params_non_embedding", label=rung
+    )
+    found = law.found(points, question, chosen(tmp_path, points), tmp_path)
+    criteria = rule.criteria(
+        {"ordered_fraction": 1.0}, len(found["sizes"]), found["inversions"], found["line"], found["held_out"],
+        "lower",
+    )  # fmt: skip
+    said = [*found["summary"], *sentences.of_rule(criteria, found["inversions"])]
+    return found | {
+        "criteria": criteria, "passed": all(one["passed"] for one in criteria), "summary": said
+    }  # fmt: skip
 
 
 LAWS = {
@@ -112,9 +82,31 @@ def test_a_law_with_an_offset_may_not_stand_below_six_sizes(tmp_path):
     assert [c["why_not"] for c in made["candidates"]] == ["", "", "5 sizes below the largest, it needs 6"]
 
 
+def test_a_value_that_is_not_above_zero_leaves_the_line_alone(tmp_path):
+    made = chosen(tmp_path, [point(n, 0.1 * math.log10(n / SIZES[0])) for n in SIZES])
+
+    assert made["chosen"] == "log-linear"
+    assert "not above zero" in made["candidates"][1]["why_not"]
+    assert made["prediction"]["value"] == pytest.approx(0.1 * math.log10(SIZES[-1] / SIZES[0]))
+
+
+def test_points_count_by_what_their_seeds_and_evaluation_leave_open(tmp_path):
+    points = [point(n, 5 - 0.4 * math.log10(n) + 0.02 * s, s) for n in SIZES for s in (0, 1)]
+
+    made = chosen(tmp_path, points)
+
+    assert "scatter of seeds" in made["weights"]
+    assert [one["weight"] for one in made["points"]] == pytest.approx([2 / 0.02**2] * 12)
+
+
+def test_too_few_sizes_to_choose_by_are_said(tmp_path):
+    with pytest.raises(StageError, match="2 sizes below the largest cannot choose a form"):
+        chosen(tmp_path, [point(n, 1.0) for n in SIZES[:3]], SIZES[2])
+
+
 def test_a_ladder_in_order_as_predicted_passes_on_every_count(tmp_path):
-    noise = np.random.default_rng(0)
-    points = [point(n, 5 - 0.4 * math.log10(n) + 0.01 * noise.normal(), s) for n in SIZES for s in (0, 1)]
+    scatter = np.random.default_rng(0)
+    points = [point(n, 5 - 0.4 * math.log10(n) + 0.01 * scatter.normal(), s) for n in SIZES for s in (0, 1)]
 
     verdict = judged(tmp_path, points)
 
@@ -141,7 +133,7 @@ def test_what_goes_against_the_claim_is_said(tmp_path):
 def test_without_repeated_seeds_noise_is_the_evaluations_error_and_named_so():
     points = [point(n, 1.0) for n in SIZES]
 
-    found = rule.noise(rule.sizes(points, plan(points)))
+    found = noise(sizes(points, rung, "params_non_embedding"))
 
     assert found.value == 0.01
     assert "no seed was repeated" in found.source
@@ -157,6 +149,15 @@ def test_a_missing_value_is_missing_and_named(tmp_path):
         collect.select(collect.read(path), "held_out.loss")
 
 
+@pytest.mark.parametrize("cell", ["nan", "inf", ""])
+def test_a_number_that_is_none_is_missing_too(tmp_path, cell):
+    path = tmp_path / "points.csv"
+    collect.write(path, [point(20_000, 123.5)])
+    path.write_text(path.read_text().replace("123.5", cell))
+
+    assert [p.value for p in collect.read(path)] == [None]
+
+
 def test_a_parabola_through_the_rates_finds_its_top_and_the_exponent_joins_the_widths():
     best = {16: 0.02, 64: 0.01, 256: 0.005}
     rates = (0.0025, 0.005, 0.01, 0.02, 0.04)
@@ -168,19 +169,3 @@ def test_a_parabola_through_the_rates_finds_its_top_and_the_exponent_joins_the_w
     assert [one["best"] for one in found["widths"]] == pytest.approx([0.02, 0.01, 0.005])
     assert found["rule"]["exponent"] == pytest.approx(-0.5)
     assert found["warnings"] == []
-
-
-def test_figures_are_the_same_bytes_for_the_same_numbers(tmp_path):
-    points = [point(n, 5 - 0.4 * math.log10(n), s) for n in SIZES for s in (0, 1)]
-    verdict = judged(tmp_path, points)
-    fits = {"log-linear": fit_points(load("log-linear"), collect.as_points(points, "params_non_embedding"))}
-    verdict["held_out"]["form"] = "log-linear"
-
-    for folder in ("first", "second"):
-        figures.ladder(
-            tmp_path / folder, plan(points), verdict, fits, lambda name: collect.Run(tmp_path / name)
-        )
-
-    first = (tmp_path / "first" / "value-by-size.svg").read_bytes()
-    assert first == (tmp_path / "second" / "value-by-size.svg").read_bytes()
-    assert b"<dc:date>" not in first

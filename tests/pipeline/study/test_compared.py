@@ -1,9 +1,11 @@
 """What figures of fine-tunings say beside each other."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from pipeline.formats import glue
 from pipeline.formats.summary import Figure, Summary
 from pipeline.study.compared import Comparison, compared
 from pipeline.study.trial_plan import FineTuning
@@ -94,3 +96,36 @@ def test_one_seed_without_an_error_says_nothing_of_chance():
 
 def test_a_network_that_always_says_the_same_is_at_chance_without_an_error():
     assert both(summary(0.0, stderr=None), summary(0.1)).main("a", "cola").told == "at chance"
+
+
+def of_glue(*tasks: str) -> Comparison:
+    """Return a comparison of two trials that score 0.6 and 0.5 everywhere, on these tasks of GLUE."""
+    jobs, summaries = [], {}
+    for trial, value in (("a", 0.6), ("b", 0.5)):
+        for task in tasks:
+            found = [summary(value, metric=m).figures[0] for _, m in glue.TASKS[task]]
+            figures = tuple(
+                replace(figure, split=split)
+                for figure, (split, _) in zip(found, glue.TASKS[task], strict=True)
+            )
+            jobs.append(job(trial, task, glue.TASKS[task][0][1]))
+            summaries[f"{trial}-{task}"] = replace(summary(value), figures=figures)
+    return compared(jobs, summaries, [Trial(name=name, checkpoint="x") for name in ("a", "b")])
+
+
+def test_glues_average_stands_behind_its_tasks_and_says_how_it_is_computed():
+    found = of_glue(*glue.TASKS)
+
+    assert [average.value for average in found.averages["b"]] == [pytest.approx(0.5)] * 2
+    assert found.table()[0].endswith("GLUE average        average of Table 5")
+    assert found.table()[2].endswith("0.500 ± 0.011             0.500 ± 0.011")
+    assert any("72.8 is by GLUE's server" in said for said in found.summary)
+    assert found.as_json()["averages"]["a"][0]["missing"] == ()
+
+
+def test_an_average_that_lacks_tasks_is_none_and_names_them():
+    found = of_glue(*(task for task in glue.TASKS if task not in ("mnli", "qqp")))
+
+    assert {average.value for each in found.averages.values() for average in each} == {None}
+    assert "No GLUE average: qqp, mnli missing." in found.summary
+    assert "GLUE" not in found.table()[0]

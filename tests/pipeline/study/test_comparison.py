@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ import yaml
 from launch.launcher import Job, Submission
 from pipeline.config import load
 from pipeline.errors import ConfigError, FormatError, StageError
+from pipeline.evaluate import stage as evaluate_stage
 from pipeline.finetune import stage as finetune_stage
+from pipeline.report import page
 from pipeline.study import stage, trials
 from pipeline.train import stage as train_stage
 from tests.pipeline.finetune.conftest import tokenizer  # noqa: F401 - a fixture
@@ -20,7 +23,7 @@ from tests.pipeline.finetune.learnable import pretrained, write
 from tests.pipeline.study.test_queue import Arrays
 from tests.pipeline.train.conftest import dataset  # noqa: F401 - a fixture
 
-STAGES = {"train": train_stage, "finetune": finetune_stage}
+STAGES = {"train": train_stage, "evaluate": evaluate_stage, "finetune": finetune_stage}
 
 
 @dataclass
@@ -139,8 +142,28 @@ def test_a_comparison_ends_with_a_table_of_medians_and_what_it_says(run, here, p
     assert [bool(row["difference"]) for row in main] == [False, False, True, True]
     assert all(len(cell["values"]) == 2 for cell in found["cells"])
     assert found["failures"] == {}
+    page.write(out)
     assert (out / "figures" / "trials.svg").is_file()
     assert len(here.started) == 1 + 4, "equal trainings are done once"
+
+
+def test_the_best_seeds_predictions_for_test_sets_are_bundled_for_glues_server(run, path):
+    test = path.parent / "labelled" / "RTE" / "test.tsv"
+    test.write_text("index\tsentence1\tsentence2\n0\tAnn rows.\tBob sleeps.\n1\tRain.\tWet hills.\n")
+
+    run()
+
+    out = path.parent / "study"
+    (row,) = [
+        row
+        for row in rows_of(path)
+        if (row["trial"], row["dataset"]) == ("none", "rte") and row["main"] == "True"
+    ]
+    values = dict(pair.split(":") for pair in row["values"].split())
+    best = max(values, key=lambda seed: float(values[seed]))
+    (predictions,) = out.glob(f"finetuned/none-rte-*/seed-{best}/results/*/submission/RTE.tsv")
+    with zipfile.ZipFile(out / "submissions" / "none.zip") as file:
+        assert file.namelist() == ["RTE.tsv"] and file.read("RTE.tsv") == predictions.read_bytes()
 
 
 def test_what_is_finished_is_not_done_again_and_what_joins_is_added(run, here, path):
@@ -213,8 +236,9 @@ def test_checkpoints_of_others_are_compared_by_layers_with_a_line(run, here, pat
 
     run(with_trials(path, chosen), "datasets=[rte]", "seeds=[0]", "data=null")
 
+    page.write(tmp_path / "study")
     figures = {file.name for file in (tmp_path / "study" / "figures").iterdir()}
-    assert figures == {"trials.svg", "transferred-layers.svg"}
+    assert {"transferred-layers.svg", "transferred-layers.csv"} <= figures
     assert len(here.started) == 3
 
 

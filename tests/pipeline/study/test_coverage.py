@@ -8,7 +8,7 @@ from pipeline.study.fit import fit_points
 from pipeline.study.form import load
 from pipeline.study.table import Points
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TRUTH = {"E": 1.7, "alpha": 0.34, "beta": 0.28}
 

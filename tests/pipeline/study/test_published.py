@@ -59,6 +59,7 @@ def test_the_replication_of_chinchilla_is_found_to_four_digits(real_data, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_its_thousand_bootstraps_give_the_published_intervals(real_data, tmp_path):
     found = refit(real_data, tmp_path, drop_highest=5, bootstrap=1000)
 

@@ -54,5 +54,11 @@ def test_a_point_counts_by_the_spread_of_seeds_and_the_error_of_its_evaluation()
     assert weights(points, "params") == pytest.approx([50, 50, 1 / 0.16])
 
 
+def test_under_logarithms_a_point_counts_by_its_relative_error():
+    points = [point(10, 2.0, stderr=0.1), point(100, 1.0, stderr=0.1)]
+
+    assert weights(points, "params", loss="mse-log") == pytest.approx([400, 100])
+
+
 def test_without_seeds_or_errors_all_points_count_the_same():
     assert weights([point(10, 1.0), point(100, 0.9)], "params") is None

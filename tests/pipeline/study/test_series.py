@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.study.series import CHANCE, Series, described, markdown
+from pipeline.study.merit import CHANCE
+from pipeline.study.series import Series, described, markdown
 
 SIZES = np.geomspace(1e6, 1e9, 7)
 RISE = np.linspace(0, 1, 7)
@@ -48,3 +49,22 @@ def test_a_value_of_zero_has_no_power_law():
 
     assert row.log_log_r2 is None
     assert "|  |" in markdown([row])
+
+
+def test_seeds_of_a_size_count_by_their_errors_and_steps_are_between_means():
+    rise, errors = np.repeat(RISE, 2), np.tile([0.01, 1.0], 7)
+    values = rise + np.tile([0.0, 0.5], 7)
+
+    row = described(Series(name="task", sizes=np.repeat(SIZES, 2), values=values, higher_is_better=True,
+                           errors=errors))  # fmt: skip
+
+    assert (row.steps, row.wrong_steps) == (6, 0)
+    assert row.slope == pytest.approx(1 / 3)
+    assert row.held_out_error == pytest.approx(-0.25, abs=1e-3), "the mean of the seeds lies above the line"
+
+
+def test_values_that_are_all_the_same_have_no_share_of_variance():
+    row = described(series([0.5] * 7))
+
+    assert (row.r2, row.shape) == (None, "no trend above the noise")
+    assert markdown([row])

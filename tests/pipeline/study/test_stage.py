@@ -31,13 +31,12 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-def test_a_ladder_ends_with_plan_points_fits_verdict_and_figures(study):
+def test_a_ladder_ends_with_plan_points_fits_and_verdict(study):
     summary = study.run()
 
     assert "Larger is better in 4 of 4 steps" in summary
     names = {path.relative_to(study.out).as_posix() for path in study.out.rglob("*") if path.is_file()}
     assert {"plan.json", "points.csv", "verdict.json", "fits/choice.json", "fits/offset-power.json"} <= names
-    assert {"figures/value-by-size.svg", "figures/loss-by-tokens.svg"} <= names
 
 
 def test_the_prediction_is_on_disk_before_the_largest_starts_and_is_never_rewritten(study):
@@ -194,4 +193,3 @@ def test_a_sweep_gives_the_best_rate_of_each_width_and_warns_at_the_edge(study):
     verdict = read(study.out / "verdict.json")
     assert [one["width"] for one in verdict["widths"]] == [8, 16, 24]
     assert len(verdict["warnings"]) == 3, "the stand-in does not care for the rate: the first is best"
-    assert (study.out / "figures" / "value-by-rate.svg").is_file()

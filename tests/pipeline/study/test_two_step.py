@@ -42,4 +42,14 @@ def test_the_interval_holds_the_truth_and_what_lies_outside_the_sigmoid_is_told(
 
     assert found.low[0] < accuracy(bits(1e10)) < found.high[0]
     assert 0.005 < found.high[0] - found.low[0] < 0.4
-    assert "1 of 1 predicted bits per byte lie outside" in found.warnings[0]
+    assert "the predicted bits per byte lie outside" in found.warnings[0]
+
+
+def test_a_sigmoid_whose_coefficients_cannot_be_told_apart_still_has_an_interval():
+    first = steps(0.004)[0]
+    x = bits(SIZES)
+    flat = solve(Problem.of(load("sigmoid"), "mse", x[:, None], 0.5 - 0.01 * x + 0.001 * np.cos(9 * x)))
+
+    found = chain(first, flat, LARGEST)
+
+    assert found.low[0] <= found.value[0] <= found.high[0]

@@ -1,15 +1,19 @@
-"""Objectives with faults that belong to windows of the data, and a kill that belongs to a step."""
+"""Objectives with faults that belong to windows of the data, a kill of a step's, a stop of a validation's."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.formats.manifest import Manifest
+from pipeline.formats.run import Run
 from pipeline.train.sampler import Order, Windows
 from pipeline.train.stage import Config
 from pipeline.trainer.engine import NextToken, Tokens
+from pipeline.trainer.stop import FILE_POLL_SECONDS
 
 
 class Killed(BaseException):
@@ -47,3 +51,20 @@ def faulty(bad: list[tuple[int, ...]], factor: float = float("nan"), kill_at_cal
             return {self.name: loss * factor if held & set(bad) else loss}
 
     return Faulty
+
+
+def stopped_in_validation(run: Run, batch: int) -> type:
+    """Return a next-token objective that asks a run to stop at a batch of a validation, counted from 1 on."""
+
+    class Stopping(NextToken):
+        batches = 0
+
+        def sums(self, model: nn.Module, batch_: Tokens) -> dict[str, Tensor]:
+            if not torch.is_grad_enabled():
+                Stopping.batches += 1
+                if Stopping.batches == batch:
+                    run.request_stop()
+                    time.sleep(FILE_POLL_SECONDS)
+            return super().sums(model, batch_)
+
+    return Stopping

@@ -22,6 +22,7 @@ from pipeline.formats.run import Run, writing
 from pipeline.train import stage
 from pipeline.train.stage import Config
 from tests.pipeline.formats.editing import edit
+from tests.pipeline.train.faults import stopped_in_validation
 
 STEP_KEYS = {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "memory_bytes"}
 
@@ -34,6 +35,11 @@ def run(values: dict, **changes) -> Run:
 
 def curve(found: Run) -> list[tuple]:
     return [(row["step"], row["loss"], row["grad_norm"], row["lr"]) for row in found.rows() if "loss" in row]
+
+
+def validations(found: Run) -> list[tuple]:
+    rows = [row for row in found.rows() if "validation_loss" in row]
+    return [(row["step"], row["tokens"], row["validation_loss"], row["bits_per_byte"]) for row in rows]
 
 
 def weights(found: Run) -> dict[str, str]:
@@ -273,6 +279,52 @@ def test_a_stop_asked_for_at_the_start_raises_before_the_first_step(values):
     with pytest.raises(Stopped, match=r"stopped \(stop file\) after step 0"):
         stage.run(config, stage.plan(config))
     assert not stop_file.exists()
+
+
+@pytest.mark.parametrize("stops", [(3,), (3, 3)], ids=["once", "and while it is made up for"])
+def test_a_validation_that_a_stop_broke_off_is_made_up_for(values, undisturbed, monkeypatch, stops):
+    found = Run(Path(values["out"]))
+    for batch in stops:
+        with monkeypatch.context() as patched:
+            objective = stopped_in_validation(found, batch)
+            patched.setattr("pipeline.train.objective.NextToken", objective)
+            with pytest.raises(Stopped, match="after step 2;"):
+                run(values)
+        assert validations(found) == []
+    run(values)
+
+    assert validations(found) == validations(undisturbed)
+    assert curve(found) == curve(undisturbed)
+    assert weights(found) == weights(undisturbed)
+
+
+def test_a_validation_that_was_saved_or_was_another_runs_is_not_made_up_for(values, undisturbed, tmp_path):
+    trunk = undisturbed.checkpoints()[0]
+    changes = {"init": {"checkpoint": str(trunk), "what": "state"}, "checkpoint": {"every_steps": 0}}
+    branch = run(values, **changes)
+    drop_checkpoints_after(undisturbed, 4)
+    before = validations(undisturbed)
+    run(values, out=str(undisturbed.directory))
+
+    assert validations(branch) == before[1:]
+    assert validations(undisturbed) == before
+
+
+@pytest.mark.parametrize("lines", [1, 7, 40])
+def test_a_configuration_that_lost_its_end_is_told_or_refused(values, lines, caplog, monkeypatch):
+    found = run(values)
+    drop_checkpoints_after(found, 4)
+    whole = found.config.read_text().splitlines(keepends=True)
+    found.config.write_text("".join(whole[:-lines]))
+    monkeypatch.setattr(logging.getLogger("loglinear"), "propagate", True)
+    caplog.set_level(logging.INFO, "loglinear")
+    try:
+        run(values)
+    except ConfigError as refusal:
+        assert str(found.config) in str(refusal)
+    else:
+        assert f"{found.config}: changed, which does not change the result: " in caplog.text
+        assert found.config.read_text() == "".join(whole)
 
 
 def test_a_dry_plan_tells_both_names_and_all_batch_arithmetic(config):

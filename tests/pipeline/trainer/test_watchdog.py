@@ -168,6 +168,23 @@ def test_the_rank_that_hangs_is_named_by_one_that_does_not(tmp_path: Path, work:
     assert "all threads:" in (tmp_path / "job/rank-0.log").read_text()
 
 
+def test_a_process_whose_interpreter_is_held_right_after_a_long_part_ends_in_the_time_of_a_short_one(
+    tmp_path: Path,
+):
+    # The watching thread looks while the long part lasts, and has no turn from the short one on.
+    work = "watcher.at('part'); time.sleep(1); watcher.at('step', 3)"
+    process = start(tmp_path, f"{work}; ctypes.PyDLL(None).sleep(60)")
+    while not (tmp_path / "0.ready").exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+
+    process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert time.monotonic() - began < 1.0 + 1.0 + LAST_RESORT_SECONDS + 5.0
+    assert "Timeout" in (tmp_path / "job/rank-0.log").read_text()
+
+
 def test_a_rank_that_never_came_is_named(tmp_path: Path):
     begins = 'folder / "logs") as watcher:'
     code = RANK.replace(

@@ -1,0 +1,100 @@
+"""A study's plan as lines for people: every run, then what each arm and the whole come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pipeline.study.plan import Plan, PlannedArm, PlannedRun
+
+
+def table(plan: Plan) -> list[str]:
+    """Return a line for each run and arm, then FLOPs, hours and price of all, and what repeats the data."""
+    width = max(len("run"), *(len(run.name) for run in plan.runs)) + 2
+    lines = [
+        f"{'run':<{width}}{'non-embedding':>14}{'all':>12}{'lr':>10}{'batch':>8}{'tokens':>13}"
+        f"{'tokens/param':>14}{'epochs':>8}{'FLOPs':>10}{'s':>8}"
+    ]
+    lines += [_line(run, width) for run in plan.runs]
+    if len(plan.arms) > 1 or plan.arms[0].name:
+        lines += [told_of_arm(plan, arm) for arm in plan.arms]
+    return [*lines, *totals(plan)]
+
+
+def totals(plan: Plan) -> list[str]:
+    """Return what all runs come to: FLOPs by the named formula, hours and price where a speed is known."""
+    flops, seconds = sum(run.new_flops for run in plan.runs), plan.estimated_seconds
+    told = "" if seconds is None else f", about {duration(seconds)}{_where(plan)}{_price(plan, seconds)}"
+    lines = [
+        f"{len(plan.runs)} runs, {_tokens(plan.runs):,} tokens, {flops:.3g} FLOPs ({plan.flops_formula}), "
+        f"{plan.processes} side by side with {plan.threads} thread(s) each{told}"
+    ]
+    repeated = [run for run in plan.points if run.epochs > 1]
+    if repeated:
+        most = max(repeated, key=lambda run: run.epochs)
+        lines.append(
+            f"{len(repeated)} runs see the {most.data_tokens:,} training tokens repeatedly, "
+            f"up to {most.epochs:.2f} times ({most.name})"
+        )
+    return lines
+
+
+def told_of_arm(plan: Plan, arm: PlannedArm) -> str:
+    """Return an arm's rule, and what its runs come to; a run that arms share counts for the first of them."""
+    runs = [run for run in plan.runs if run.arm == arm.name]
+    shared = sum(arm.name in run.also for run in plan.runs)
+    busy = busy_seconds(plan, runs)
+    parts = [
+        f"{len(runs)} runs" + (f" and {shared} that another arm trains" if shared else ""),
+        f"{_tokens(runs):,} tokens",
+        f"{sum(run.new_flops for run in runs):.3g} FLOPs",
+        *([] if busy is None else [f"{duration(busy)} of the machine{_price(plan, busy)}"]),
+    ]
+    rule = f"{arm.regime}: {arm.words}" if arm.regime not in arm.words else arm.words
+    return (
+        f"arm {arm.name or 'main'} ({rule}{'; its largest is predicted' if arm.is_ladder else ''}): "
+        + ", ".join(parts)
+    )
+
+
+def busy_seconds(plan: Plan, runs: Sequence[PlannedRun]) -> float | None:
+    """Return how long runs would take if they filled the machine; None where a speed is not known."""
+    known = [run.estimated_seconds for run in runs]
+    if any(seconds is None for seconds in known):
+        return None
+    places = plan.processes * plan.threads
+    return math.fsum((run.estimated_seconds or 0.0) * min(run.threads, places) / places for run in runs)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def price_of(plan: Plan, seconds: float) -> str:
+    """Return what a time on the machine costs, or nothing where no price is known."""
+    return "" if plan.price_per_hour is None else f"{seconds / 3600 * plan.price_per_hour:,.2f}"
+
+
+def _price(plan: Plan, seconds: float) -> str:
+    price = price_of(plan, seconds)
+    return f", {price} at {plan.price_per_hour:g} an hour" if price else ""
+
+
+def _where(plan: Plan) -> str:
+    return f" on {plan.hardware}" if plan.hardware else ""
+
+
+def _tokens(runs: Sequence[PlannedRun]) -> int:
+    return sum(run.tokens - run.parent_tokens for run in runs)
+
+
+def _line(run: PlannedRun, width: int) -> str:
+    seconds = f"{run.estimated_seconds:.0f}" if run.estimated_seconds is not None else "?"
+    epochs = "?" if math.isnan(run.epochs) else f"{run.epochs:.2f}"
+    return (
+        f"{run.name:<{width}}{run.params_non_embedding:>14,}{run.params:>12,}{run.lr:>10.3g}{run.batch_tokens:>8,}"
+        f"{run.tokens:>13,}{run.tokens_per_parameter:>14.1f}{epochs:>8}{run.new_flops:>10.2g}{seconds:>8}"
+    )
