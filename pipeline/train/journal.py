@@ -76,6 +76,11 @@ class Journal:
             return Past()
         return Past.of(self._writer.rows(), self._writer.rewound_rows())
 
+    def has_validation(self, step: int) -> bool:
+        """Tell whether there is a row of the validation after a step; nothing is known without a writer."""
+        rows = self._writer.rows() if self._writer else []
+        return any(row.get("step") == step and "validation_loss" in row for row in rows)
+
     def step(
         self, step: Step, memory_bytes: Callable[[], int], shown: Progress, skipped: tuple[Interval, ...] = ()
     ) -> None:

@@ -122,7 +122,7 @@ class Attempt:
         watcher.on_end(lambda message: self._journal.fail(StageError(message)))
         self._watch = Watch(config.spikes)
         self._data_hash = manifest.hash
-        self._done = 0
+        self._done, self._lacks_validation = 0, False
 
     def run(self, stop: Stop) -> None:
         """Train from where the run stands; raises Stopped, after saving, if `stop` asks before the end."""
@@ -150,12 +150,18 @@ class Attempt:
             )
         self._go_to(newest or from_first(self._trunk()))
         self._journal.begin(self._done, self._watch.rollbacks)
+        # A stop ends a validation and is saved at the same step: the next attempt makes up for it.
+        every = self._config.validation.every_steps
+        is_due = newest is not None and every > 0 and self._done % every == 0
+        self._lacks_validation = from_first(is_due and not self._journal.has_validation(self._done))
 
     def _go(self, stop: Stop) -> None:
         """Take the steps that are left."""
         config, plan = self._config, self._plan
         with progress(f"train {config.out.name}", plan.train_tokens, "tokens") as shown:
             shown.advance(self._done * plan.tokens_per_step)
+            if self._lacks_validation:
+                self._validate(self._done, stop)
             because, ended = stop.agreed(), False
             for step in () if because else self._steps(shown):
                 self._watcher.at("record of step", step.number)
@@ -165,7 +171,7 @@ class Attempt:
                 # Too long a streak of bad steps is undone, even where it ends with the last step.
                 ended = step.is_last and not self._watch.gives_up_on_weights()
                 if step.is_every(config.validation.every_steps):
-                    self._validate(step, stop)
+                    self._validate(step.number, stop, is_last=step.is_last)
                 self._watcher.at("samples after step", step.number)
                 for row in self._samples.rows(self._engine, step):
                     self._journal.track(row)
@@ -255,16 +261,16 @@ class Attempt:
             self._engine.load_state(found[0] / "state")
             _log.info("%s: goes on from %s", self._config.out, found[0])
 
-    def _validate(self, step: Step, stop: Stop) -> None:
+    def _validate(self, step: int, stop: Stop, is_last: bool = False) -> None:
         """Validate; a request to stop ends it, but not the last one, which completes the run."""
-        self._watcher.at("validation after step", step.number)
-        found = self._validation.run(self._engine, lambda: not step.is_last and bool(stop.agreed()))
+        self._watcher.at("validation after step", step)
+        found = self._validation.run(self._engine, lambda: not is_last and bool(stop.agreed()))
         if found is None:
             return
         self._journal.track(
             {
-                "step": step.number,
-                "tokens": step.tokens,
+                "step": step,
+                "tokens": step * self._plan.tokens_per_step,
                 "validation_loss": found.loss,
                 "validation_stderr": found.stderr,
                 "bits_per_byte": found.bits_per_byte,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from launch.environment import rank, world_size
 from model.config import GPTConfig
+from pipeline.composition import compose
 from pipeline.config import (
     Kind,
     Plain,
@@ -228,7 +229,8 @@ def refuse_other(run: Run, config: Config, plan: Plan) -> None:
     if changed:
         remedy = "give another out, or go back to the run's own values"
         raise ConfigError([f"{run.config}: holds another run; {remedy}:", *(f"  {line}" for line in changed)])
-    for line in differences(plain(earlier), plain(config)):
+    # As it stands in the file: a key that was lost with its end is told, though the default may be the same.
+    for line in differences(compose(run.config).value, plain(config)):
         _log.info("%s: changed, which does not change the result: %s", run.config, line)
 
 

@@ -61,7 +61,8 @@ class Watcher:
         self._main = threading.get_ident()
         self._worked_seconds = 0.0
         self._sampled_at, self._cpu_seconds = self._at, 0.0
-        self._armed_for = -1
+        self._armed_for, self._falls_due = -1, float("inf")
+        self._arming = threading.Lock()
         self._pausing: Any = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -97,6 +98,8 @@ class Watcher:
         self._doing = part if step is None else f"{part} {step:,}"
         seconds = self._seconds or float("inf")
         self._limit = _long(seconds) if takes_long else seconds
+        if self._at + self._limit + LAST_RESORT_SECONDS < self._falls_due:
+            self._arm()  # the thread that polls may never run again to set the last resort for sooner
         self._is_step = part == "step"
 
     def beat(self, *_: object) -> None:
@@ -139,11 +142,16 @@ class Watcher:
         if silent_seconds > self._limit or self._hang.is_suspected():
             faulthandler.dump_traceback_later(LAST_RESORT_SECONDS, exit=True, file=STDERR)
             self._hang.end(self._doing, self._beats, silent_seconds, self._frame())
-        elif self._armed_for != self._beats and self._limit < threading.TIMEOUT_MAX:
-            # A thread below Python, for the time when this one cannot run.
-            left = self._limit - silent_seconds + LAST_RESORT_SECONDS
-            faulthandler.dump_traceback_later(left, exit=True, file=STDERR)
-            self._armed_for = self._beats
+        elif self._armed_for != self._beats:
+            self._arm()
+
+    def _arm(self) -> None:
+        """Set the last resort, a thread below Python for the time when none of ours can run."""
+        with self._arming:  # so that the later one of two threads goes by the limit of now
+            due = self._at + self._limit + LAST_RESORT_SECONDS
+            if (left := due - time.monotonic()) < threading.TIMEOUT_MAX:
+                faulthandler.dump_traceback_later(left, exit=True, file=STDERR)
+                self._armed_for, self._falls_due = self._beats, due
 
     def _pause(self, *_: object) -> None:
         """Stop as Ctrl-Z and clusters ask for it, without a last resort that would fall due meanwhile."""

@@ -7,15 +7,18 @@ pytest tests/drills/test_kill.py --seed 1234                        the random m
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.drills.commands import make_dataset, make_run
+from tests.drills.started import end_all
 from tests.pipeline.train.conftest import dataset, values  # noqa: F401 - a small dataset and a run on it
 
-FULL_TIMEOUT_SECONDS = 3600
+# Drills of jobs take minutes on a quiet machine, and several times that where others keep it busy.
+FEW_TIMEOUT_SECONDS, FULL_TIMEOUT_SECONDS = 1200, 7200
 _DRILL = pytest.StashKey["Drill"]()
 _TABLE = pytest.StashKey["Table"]()
 _SEED = pytest.StashKey[int]()
@@ -110,9 +113,14 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    is_full = config.getoption("drills", "few") == "full"
     for item in items:
-        if config.getoption("drills", "few") == "full" and "drill" in getattr(item, "fixturenames", ()):
+        if "drill" not in getattr(item, "fixturenames", ()):
+            continue
+        if is_full:
             item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_SECONDS), append=False)
+        elif item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FEW_TIMEOUT_SECONDS))
 
 
 @pytest.fixture
@@ -152,6 +160,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _by_number(promises: str) -> tuple[int, str]:
     digits = "".join(c if c.isdigit() else " " for c in promises).split()
     return (int(digits[0]) if digits else 10**6, promises)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_left_behind() -> Iterator[None]:
+    """A drill that fails has no end for what it started; what goes on would disturb the drills after it."""
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="session")

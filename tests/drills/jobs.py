@@ -18,9 +18,10 @@ import yaml
 from pipeline.formats.checkpoint import verify
 from pipeline.formats.run import Run
 from tests.drills.conftest import Drill
+from tests.drills.started import start as begin
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0  # a job that takes ten seconds alone takes minutes on a busy machine
 STEPS, VALIDATED_EVERY, SAVED_EVERY = 100, 20, 12
 ENGINES: dict[str, dict[str, Any]] = {
     "single": {"kind": "single"},
@@ -66,7 +67,7 @@ class Job:
         several = {"kind": "torchrun", "processes": count}
         on = self._folder / f"on-{count}.yaml"
         on.write_text(yaml.safe_dump(several if count > 1 else {"kind": "local", "threads": 1}))
-        return subprocess.Popen(
+        return begin(
             [sys.executable, "-m", "pipeline", "train", str(self._config), "--on", str(on)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -26,6 +26,7 @@ from pipeline.data.documents import document_files, read_documents
 from pipeline.errors import ConfigError
 from pipeline.formats.manifest import Manifest
 from tests.drills.conftest import Drill
+from tests.drills.started import start
 from tests.pipeline.data import test_sources
 from tests.pipeline.data.conftest import (
     phase,  # noqa: F401 - a fixture
@@ -77,7 +78,7 @@ def _assert_same(out: Path, clean: Path) -> None:
 
 
 def _start(path: Path, workers: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return start(
         [sys.executable, "-m", "pipeline", "data", str(path), f"execute.workers={workers}"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -35,7 +35,7 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.results import Results, read_records
 from pipeline.formats.run import Run
 from pipeline.formats.shards import TokenShard
-from pipeline.report.sources import points_of
+from pipeline.report.studied import points_of
 from pipeline.study.table import Columns, Table
 from pipeline.train import stage
 from pipeline.trainer.state import State

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.quickstart import server
 from tests.drills.commands import make_dataset, run_values, write_yaml
+from tests.drills.started import start
 
 ROOT = Path(__file__).parents[2]
 WORDS = "listeners of a command and of all it starts"
@@ -56,9 +57,7 @@ def test_a_job_of_several_processes_on_one_node_meets_on_loopback(tmp_path, dril
     words = ["train", str(config), "--on", str(ROOT / "configs/launch/torchrun.yaml")]
     plain = {name: value for name, value in os.environ.items() if name not in ("GLOO_SOCKET_IFNAME",)}
 
-    job = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *words], cwd=ROOT, env=plain, stderr=subprocess.DEVNULL
-    )
+    job = start([sys.executable, "-m", "pipeline", *words], cwd=ROOT, env=plain, stderr=subprocess.DEVNULL)
     try:
         seen: set[str] = set()
         until = time.monotonic() + 120
