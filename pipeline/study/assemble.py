@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from model.config import GPTConfig, parameters_non_embedding
+from model.tokenizer import Tokenizer
 from pipeline.errors import ConfigError
+from pipeline.study import finetuning
 from pipeline.study import plan as plans
 from pipeline.study.config import FEWEST_SIZES, Arm, Config
 from pipeline.study.dial import Rung
+from pipeline.study.finetuning import FineTuning, Labelled, Start
 from pipeline.study.plan import ONLY_ARM, Measurement, PlannedArm, PlannedRun
 from pipeline.study.regimes import CHECK, ONE_RULE, RATES, Asked, Regime, asked
 
@@ -24,7 +28,8 @@ BRANCH_SCHEDULE = {"kind": "wsd", "final_lr_fraction": 0.0, "decay_shape": "1-sq
 class Given:
     """What a plan rests on besides the configuration; `data_tokens` is 0 while the dataset is not there.
 
-    `count` are the tokens of the study, where they are not in the configuration.
+    `count` are the tokens of the study, where they are not in the configuration; `labelled` are the datasets
+    to fine-tune on, `tokenizer` the one to count their tokens by.
     """
 
     shapes: Mapping[str, GPTConfig]
@@ -32,6 +37,8 @@ class Given:
     data_tokens: int
     count: int | None = None
     measurements: Mapping[str, Measurement]
+    labelled: Sequence[Labelled] = ()
+    tokenizer: Tokenizer | None = None
 
 
 def assemble(config: Config, given: Given) -> tuple[tuple[PlannedArm, ...], tuple[PlannedRun, ...]]:
@@ -46,7 +53,7 @@ def assemble(config: Config, given: Given) -> tuple[tuple[PlannedArm, ...], tupl
         checks = study.checks()
         arms.append(_check_arm(config, checks))
         runs += checks
-    runs = study.timed(_awaiting(_shared(runs), arms))
+    runs = study.timed(study.finetuned(_awaiting(_shared(runs), arms)))
     if problems := _problems(config, runs):
         raise ConfigError(problems)
     return tuple(arms), tuple(runs)
@@ -103,20 +110,44 @@ class _Study:
             for run in self._of_size(rung, rung.seeds[0], CHECK, regime, factor)
         ]
 
+    def finetuned(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """Return the runs, those that are results with their fine-tunings."""
+        return [run if run.is_trunk else replace(run, finetunings=self._finetunings(run)) for run in runs]
+
+    def _finetunings(self, run: PlannedRun) -> tuple[FineTuning, ...]:
+        start = Start(
+            hash=run.config_hash,
+            training=run.name,
+            shape=self._given.shapes[run.rung],
+            tokenizer=self._given.tokenizer,
+        )
+        return tuple(finetuning.planned(self._config, run.name, start, data) for data in self._given.labelled)
+
     def timed(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return the runs with their threads, and how long each takes by what is known of speeds."""
         return [self._timed(run, threads_of(self._config, run, runs)) for run in runs]
 
     def _timed(self, run: PlannedRun, threads: int) -> PlannedRun:
         hardware, measured = self._config.hardware, self._given.measurements.get(run.rung)
-        seconds = None
+        seconds, tunings = None, run.finetunings
         if measured is not None:
             seconds = plans.run_seconds(measured, run.tokens)
         elif hardware is not None:
             each = run.flops / run.tokens
             precision = str(self._config.train.get("precision", "fp32"))
             seconds = hardware.seconds(run.new_flops, each, precision, threads)
-        return replace(run, threads=threads, estimated_seconds=seconds)
+            tunings = tuple(self._timed_tuning(job, each, threads) for job in tunings)
+            known = [job.seconds for job in tunings if job.seconds is not None]
+            seconds = seconds + math.fsum(known) if len(known) == len(tunings) else None
+        return replace(run, threads=threads, estimated_seconds=seconds, finetunings=tunings)
+
+    def _timed_tuning(self, job: FineTuning, flops_per_token: float, threads: int) -> FineTuning:
+        """Return a fine-tuning with the time it takes at a training's speed, where its FLOPs are known."""
+        if job.flops is None or self._config.hardware is None:
+            return job
+        precision = str(self._config.finetune.get("precision", "fp32"))
+        seconds = self._config.hardware.seconds(job.flops, flops_per_token, precision, threads)
+        return replace(job, seconds=seconds)
 
     def _of_size(self, rung: Rung, seed: int, arm: str, regime: Regime, factor: float) -> list[PlannedRun]:
         shape = self._given.shapes[rung.name]

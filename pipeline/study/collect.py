@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from pipeline.errors import FormatError, StageError
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.publish import write_text
 from pipeline.formats.run import Run
+from pipeline.formats.summary import Summary
 from pipeline.study.form import Array
 from pipeline.study.jobs import results
 from pipeline.study.plan import PlannedRun
 from pipeline.study.table import Points
 
 VALIDATION = "validation"  # the task name of the trainer's own last validation
+FINETUNE = "finetune"  # how the task names of fine-tunings begin; the dataset's follows
+JUDGED = "validation"  # the split of a labelled dataset that a fine-tuning is judged by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +49,14 @@ class Point:
     config_hash: str
 
 
-def of_run(planned: PlannedRun, run: Run, family: str) -> list[Point]:
-    """Return the points of a finished run: the trainer's last validation and each result of an evaluation."""
+def of_run(planned: PlannedRun, run: Run, family: str, tuned: Mapping[str, Summary]) -> list[Point]:
+    """Return the points of a finished run: the trainer's last validation and each result of an evaluation.
+
+    And of its fine-tunings, by dataset: means over their seeds, with the standard error that their scatter
+    gives; one seed gives none.
+    """
     step = Meta.read(run.checkpoints()[-1]).step
-    measured = [*_validation(run), *_evaluated(run)]
+    measured = [*_validation(run), *_evaluated(run), *_tuned(tuned)]
     return [
         Point(
             name=planned.name,
@@ -145,6 +152,19 @@ def _validation(run: Run) -> list[tuple[str, float | None, float | None]]:
 
 def _evaluated(run: Run) -> list[tuple[str, float | None, float | None]]:
     return [(f"{r.task}.{r.metric}", r.value, r.stderr) for r in results(run) if r.subset == "all"]
+
+
+def _tuned(summaries: Mapping[str, Summary]) -> list[tuple[str, float | None, float | None]]:
+    return [
+        (
+            f"{FINETUNE}.{dataset}.{figure.metric}",
+            figure.mean,
+            None if figure.sd is None else figure.sd / math.sqrt(len(figure.values)),
+        )
+        for dataset, summary in summaries.items()
+        for figure in summary.figures
+        if figure.split == JUDGED
+    ]
 
 
 def _point(path: Path, number: int, row: dict[str, Any]) -> Point:

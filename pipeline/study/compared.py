@@ -18,11 +18,11 @@ from typing import Any
 from pipeline.formats import glue
 from pipeline.formats.summary import Figure, Summary
 from pipeline.metrics import Estimate
-from pipeline.study.trial_plan import FineTuning
+from pipeline.study.collect import JUDGED
+from pipeline.study.finetuning import FineTuning
 from pipeline.study.trials import Trial
 
 FORMAT = 1
-JUDGED = "validation"
 CERTAIN = 2.0  # standard errors
 CHANCE = {-1: "below chance", 0: "at chance", 1: "above chance"}
 ERRORS = (

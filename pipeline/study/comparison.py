@@ -26,17 +26,17 @@ from pipeline.formats.summary import NAME as SUMMARY
 from pipeline.formats.summary import Summary
 from pipeline.study import submissions, trial_plan, watched, zero_shot
 from pipeline.study.compared import Comparison, compared
-from pipeline.study.jobs import Jobs, end_orphan, with_threads, written
+from pipeline.study.finetuning import FineTuning
+from pipeline.study.jobs import Jobs, finetuned, finetuned_in, written
 from pipeline.study.planner import now
 from pipeline.study.pool import Chain, Pool, Step, longest_first, recorded_failures
-from pipeline.study.trial_plan import FineTuning, Plan
+from pipeline.study.trial_plan import Plan
 from pipeline.study.trials import Config
 from pipeline.study.watched import Watched
 from pipeline.study.zero_shot import Point
 
 LOG = logging.getLogger("loglinear.study")
 
-FOLDER = "finetuned"
 NAME, TABLE = "comparison.json", "comparison.csv"
 Launchers = Callable[[int], Launcher]
 
@@ -80,6 +80,7 @@ class _Comparing:
             data=config.data or Path(),
             evaluate=None,
             environment={**config.environment, **own},
+            labelled=config.labelled,
             is_queued=is_queued,
         )
         self._begun: set[str] = set()
@@ -113,7 +114,8 @@ class _Comparing:
         if trainings:
             return [self._jobs.train_job(name) for name in trainings]
         waiting = [self._watch_job(job) for job in self._plan.watched if not self._is_evaluated(job)]
-        return waiting + [self._job(job) for job in self._plan.finetunings if not self._is_done(job)]
+        tunings = [job for job in self._plan.finetunings if finetuned(self._config.out, job) is None]
+        return waiting + [self._jobs.finetune_job(job) for job in tunings]
 
     def _compared(self, points: list[Point]) -> Comparison:
         """Return the comparison of the fine-tunings, and what it and the checkpoints say."""
@@ -171,33 +173,9 @@ class _Comparing:
 
     def _chain(self, job: FineTuning) -> Chain:
         speed = self._config.flops_per_second
-        step = Step(make=lambda: self._begin(job), is_done=lambda: self._is_done(job))
+        step = self._jobs.finetune_step(job, self._config.threads)
         seconds = job.flops / speed if speed and job.flops else None
         return Chain(name=job.name, steps=(step,), threads=self._config.threads, seconds=seconds)
-
-    def _begin(self, job: FineTuning) -> Job:
-        """Write a fine-tuning's configuration, once nobody else writes its folder, and return its job."""
-        folder = self._folder(job)
-        if not self._is_queued:
-            end_orphan(Run(folder))
-        run = self._jobs.run(job.training) if job.training else None
-        content = {
-            **with_threads(job.finetune, self._config.threads),
-            "out": str(folder),
-            "checkpoint": str(run.checkpoints()[-1]) if run else job.checkpoint,
-            "data": None if self._config.labelled is None else str(self._config.labelled),
-        }
-        return written(self._job(job), content)
-
-    def _job(self, job: FineTuning) -> Job:
-        return self._jobs.job("finetune", f"{FOLDER}-{job.name}")
-
-    def _is_done(self, job: FineTuning) -> bool:
-        """Tell whether every seed that is asked for has its figures."""
-        path = self._folder(job) / SUMMARY
-        if not path.is_file():
-            return False
-        return all({str(seed) for seed in job.seeds} <= set(f.values) for f in Summary.read(path).figures)
 
     def _summaries(self) -> dict[str, Summary]:
         """Return the figures of each job; FormatError where a trial's jobs started from other weights."""
@@ -212,4 +190,4 @@ class _Comparing:
         return found
 
     def _folder(self, job: FineTuning) -> Path:
-        return self._config.out / FOLDER / job.name
+        return finetuned_in(self._config.out, job)

@@ -20,7 +20,7 @@ from pipeline.study import plan as plans
 from pipeline.study.assemble import threads_of
 from pipeline.study.collect import Point
 from pipeline.study.config import Config, decisive
-from pipeline.study.jobs import Jobs
+from pipeline.study.jobs import Jobs, finetuned
 from pipeline.study.plan import Plan, PlannedArm, PlannedRun
 from pipeline.study.planner import Launchers, Planner, now
 from pipeline.study.pool import Chain, Pool, recorded_failures
@@ -48,12 +48,13 @@ class Study:
             data=config.data,
             evaluate=config.evaluate,
             environment={**config.environment, **own},
+            labelled=config.labelled,
             is_queued=is_queued,
         )
         self._planner = Planner(config, shapes, self._jobs, launchers)
 
     def finish(self) -> list[str]:
-        """Plan, train, evaluate, predict, judge."""
+        """Plan, train, evaluate, fine-tune, predict, judge."""
         self._code.pack(self._out)
         plan = self._plan()
         write_text(self._out / "config.yaml", dump(self._config))
@@ -174,7 +175,10 @@ class _Training:
             return
         planned = {each.config_hash for each in self._plan.points} - {run.config_hash}
         kept = [point for point in collect.read(path) if point.config_hash in planned]
-        collect.write(path, [*kept, *collect.of_run(run, self._jobs.run(name), self._config.family)])
+        found = {job.dataset: finetuned(self._config.out, job) for job in run.finetunings}
+        tuned = {dataset: summary for dataset, summary in found.items() if summary}
+        new = collect.of_run(run, self._jobs.run(name), self._config.family, tuned)
+        collect.write(path, [*kept, *new])
 
     def predict_all(self) -> None:
         """Make the predictions that are not on disk; those of sizes that were trained are marked as such."""
@@ -200,6 +204,7 @@ class _Training:
             seconds=run.estimated_seconds,
             evaluated=not run.is_trunk,
             parent=run.parent,
+            finetunings=run.finetunings,
             may_start=may_start,
         )
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import pydantic
 
-from pipeline.config import Schema, execution, identity, identity_of
+from pipeline.config import Schema, execution, identity, identity_of, kind_name
+from pipeline.study import finetuning, trials
 from pipeline.study import plan as plans
-from pipeline.study import trials
-from pipeline.study.collect import VALIDATION
+from pipeline.study.collect import FINETUNE, VALIDATION
 from pipeline.study.dial import Dial, Rung
 from pipeline.study.price import Hardware
 from pipeline.study.regimes import CHECK, Regime
@@ -96,10 +96,10 @@ class Target(Schema):
     metric: str | None = identity(None, description="none: the study's own")
 
 
-class Config(Schema):
+class Config(trials.FineTuned):
     """A study: a ladder in one or more arms, or, if all arms have an lr_factor alone, a sweep of rates.
 
-    The first arm is the main one: by it the study is judged.
+    The first arm is the main one: by it the study is judged. With `datasets`, each run is fine-tuned on them.
     """
 
     out: Path = execution()
@@ -121,7 +121,8 @@ class Config(Schema):
         None, gt=0, description="a run that repeats its data more is refused"
     )
     metric: str = identity(
-        "held_out.bits_per_byte", description="task.metric of an evaluation, or validation.*"
+        "held_out.bits_per_byte",
+        description="task.metric of an evaluation, validation.*, or finetune.dataset.metric",
     )
     better: Literal["lower", "higher"] = identity("lower")
     abscissa: Literal["params", "params_non_embedding", "flops"] = identity("params_non_embedding")
@@ -168,7 +169,9 @@ class Config(Schema):
             raise ValueError(problem)
         if "global_batch_tokens" not in self.train:
             raise ValueError("train: global_batch_tokens is missing; the study counts in batches")
-        if self.evaluate is None and not self.metric.startswith(f"{VALIDATION}."):
+        if problem := self._problem_of_finetuning():
+            raise ValueError(problem)
+        if self.evaluate is None and not self.metric.startswith((f"{VALIDATION}.", f"{FINETUNE}.")):
             raise ValueError(
                 f"metric: {self.metric} needs an evaluation; give evaluate, or use validation.bits_per_byte"
             )
@@ -199,6 +202,20 @@ class Config(Schema):
             return "check: for ladders, and no arm may be called check; leave it out of a sweep"
         return ""
 
+    def _problem_of_finetuning(self) -> str:
+        """Return what is wrong with fine-tunings, or nothing."""
+        task, _, dataset = self.metric.rpartition(".")[0].partition(".")
+        if task == FINETUNE and dataset not in [kind_name(each) for each in self.datasets]:
+            return f"metric: {self.metric} needs fine-tunings on {dataset}; add it to datasets"
+        if "datasets" not in self.model_fields_set and {"finetune", "seeds"} & self.model_fields_set:
+            return (
+                "datasets: missing; finetune and seeds are of fine-tunings, and without datasets there are "
+                "none (seeds of trainings are those of rungs or dial)"
+            )
+        if self.datasets and self.tokens and self.tokens.seconds:
+            return "tokens: seconds do not count fine-tunings; give a count, or leave datasets out"
+        return ""
+
 
 def decisive(config: Config) -> dict[str, Any]:
     """Return the study's identity; of the configurations of its jobs only what decides their results.
@@ -206,8 +223,14 @@ def decisive(config: Config) -> dict[str, Any]:
     What is not given is left out, so that it stays the same when other things can be given too.
     """
     found: dict[str, Any] = identity_of(config)
-    for key, ignored in (("train", plans.EXECUTION_KEYS), ("evaluate", EVALUATE_EXECUTION_KEYS)):
-        if found[key] is not None:
+    if not config.datasets:
+        found = {key: value for key, value in found.items() if key not in trials.FineTuned.model_fields}
+    for key, ignored in (
+        ("train", plans.EXECUTION_KEYS),
+        ("evaluate", EVALUATE_EXECUTION_KEYS),
+        ("finetune", finetuning.EXECUTION_KEYS),
+    ):
+        if found.get(key) is not None:
             found[key] = {name: value for name, value in found[key].items() if name not in ignored}
     found["arms"] = [_given(arm) for arm in found["arms"]]
     return _given(found)

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from pipeline.study.plan import Plan
 
-FIXED = ("data", "family", "metric", "better", "abscissa", "success", "evaluate")
+FIXED = (
+    "data",
+    "family",
+    "metric",
+    "better",
+    "abscissa",
+    "success",
+    "evaluate",
+    "finetune",
+    "datasets",
+    "seeds",
+)
 """What results are, and how they are judged: it was said before anything was trained."""
 
 
@@ -22,11 +33,16 @@ def refusal(found: Plan, changed: Sequence[str]) -> str:
 
 
 def grown(found: Plan, made: Plan) -> Plan:
-    """Return the new plan, in which runs that were planned before keep their names."""
-    before = {run.config_hash: run.name for run in found.runs}
-    names = {run.name: before.get(run.config_hash, run.name) for run in made.runs}
+    """Return the new plan, in which runs that were planned before keep their names, and so fine-tunings."""
+    before = {run.config_hash: run for run in found.runs}
+    kept = {run.name: before.get(run.config_hash, run) for run in made.runs}
     runs = tuple(
-        replace(run, name=names[run.name], parent=names[run.parent] if run.parent else None)
+        replace(
+            run,
+            name=kept[run.name].name,
+            parent=kept[run.parent].name if run.parent else None,
+            finetunings=kept[run.name].finetunings,
+        )
         for run in made.runs
     )
     return replace(made, runs=runs, created=found.created)

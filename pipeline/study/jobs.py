@@ -1,9 +1,9 @@
-"""The jobs of a study: configurations for `loglinear train` and `loglinear evaluate`, and what they left."""
+"""The jobs of a study: configurations for `loglinear train`, `evaluate`, `finetune`, and what they left."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ from pipeline.errors import StageError
 from pipeline.formats.publish import write_text
 from pipeline.formats.results import Result, Results
 from pipeline.formats.run import Run
+from pipeline.formats.summary import NAME as SUMMARY
+from pipeline.formats.summary import Summary
+from pipeline.study.finetuning import FineTuning
 from pipeline.study.pool import Chain, Step
 
 ORPHAN_SECONDS = 120.0
+FINETUNED = "finetuned"
+"""The folder of fine-tunings: all seeds on a dataset in each folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,7 @@ class Jobs:
     data: Path
     evaluate: Mapping[str, Any] | None
     environment: Mapping[str, str]
+    labelled: Path | None = None
     is_queued: bool = False
     """Whether the jobs go into a cluster's queue, where those of a killed study are taken up again."""
 
@@ -51,11 +57,12 @@ class Jobs:
         seconds: float | None = None,
         evaluated: bool = True,
         parent: str | None = None,
+        finetunings: Sequence[FineTuning] = (),
         may_start: Callable[[], bool] = lambda: True,
     ) -> Chain:
         """Return the training of a run and, if wanted and where results come from one, its evaluation.
 
-        It starts from its parent's state, where it has one.
+        Then come its fine-tunings. It starts from its parent's state, where it has one.
         """
         run = self.run(name, folder)
         whole = with_threads(train, threads)
@@ -67,6 +74,7 @@ class Jobs:
             steps.append(
                 Step(make=lambda: self._evaluate_job(name, folder), is_done=lambda: bool(results(run)))
             )
+        steps += [self.finetune_step(job, threads) for job in finetunings]
         return Chain(name=name, steps=tuple(steps), threads=threads, seconds=seconds, may_start=may_start)
 
     def train_job(self, name: str, folder: str = "runs") -> Job:
@@ -90,6 +98,30 @@ class Jobs:
             "data": str(self.data),
         }
         return written(self.job("evaluate", evaluate_record(name, folder), alone=True), config)
+
+    def finetune_step(self, job: FineTuning, threads: int) -> Step:
+        """Return all seeds of a fine-tuning as a step."""
+        return Step(
+            make=lambda: self._finetune_job(job, threads),
+            is_done=lambda: finetuned(self.out, job) is not None,
+        )
+
+    def finetune_job(self, job: FineTuning) -> Job:
+        """Return a fine-tuning, as it is submitted."""
+        return self.job("finetune", finetune_record(job))
+
+    def _finetune_job(self, job: FineTuning, threads: int) -> Job:
+        """Write a fine-tuning's configuration, once nobody else writes its folder, and return its job."""
+        folder = finetuned_in(self.out, job)
+        if not self.is_queued:
+            end_orphan(Run(folder))
+        content = {
+            **with_threads(job.finetune, threads),
+            "out": str(folder),
+            "checkpoint": str(self.run(job.training).checkpoints()[-1]) if job.training else job.checkpoint,
+            "data": None if self.labelled is None else str(self.labelled),
+        }
+        return written(self.finetune_job(job), content)
 
     def job(self, verb: str, name: str, alone: bool = False) -> Job:
         """Return a command whose configuration will lie under this name."""
@@ -120,6 +152,24 @@ def train_record(name: str, folder: str = "runs") -> str:
 def evaluate_record(name: str, folder: str = "runs") -> str:
     """Return the name under which the pool records a run's evaluation."""
     return f"{folder}-{name}-evaluate"
+
+
+def finetune_record(job: FineTuning) -> str:
+    """Return the name under which the pool records a fine-tuning."""
+    return f"{FINETUNED}-{job.name}"
+
+
+def finetuned_in(out: Path, job: FineTuning) -> Path:
+    """Return the folder of a study's fine-tuning, in which each seed has its own."""
+    return out / FINETUNED / job.name
+
+
+def finetuned(out: Path, job: FineTuning) -> Summary | None:
+    """Return the figures of a fine-tuning; None while a seed that is asked for has none."""
+    path = finetuned_in(out, job) / SUMMARY
+    found = Summary.read(path) if path.is_file() else None
+    wanted = {str(seed) for seed in job.seeds}
+    return found if found and all(wanted <= set(figure.values) for figure in found.figures) else None
 
 
 def end_orphan(run: Run) -> None:

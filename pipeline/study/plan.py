@@ -17,6 +17,7 @@ from pipeline.config import identity_hash
 from pipeline.errors import ConfigError, FormatError
 from pipeline.formats.publish import read_json
 from pipeline.study import order
+from pipeline.study.finetuning import FineTuning
 from pipeline.study.regimes import FIXED, FLOPS_FORMULA
 
 FORMAT = 1
@@ -81,6 +82,7 @@ class PlannedRun:
     estimated_seconds: float | None
     config_hash: str
     train: dict[str, Any]
+    finetunings: tuple[FineTuning, ...] = ()
     also: tuple[str, ...] = ()
     awaits: tuple[str, ...] = ()
     regime: str = ""
@@ -107,6 +109,11 @@ class PlannedRun:
     def new_flops(self) -> float:
         """What of the FLOPs this job spends."""
         return self.flops * (self.tokens - self.parent_tokens) / self.tokens
+
+    @property
+    def finetune_flops(self) -> float:
+        """About what its fine-tunings spend, as far as that is known."""
+        return math.fsum(job.flops or 0.0 for job in self.finetunings)
 
     @property
     def tokens_per_parameter(self) -> float:
@@ -181,7 +188,8 @@ def read(path: Path) -> Plan:
 
 def _run(values: dict[str, Any]) -> PlannedRun:
     run = PlannedRun(**values)
-    run = replace(run, also=tuple(run.also), awaits=tuple(run.awaits))
+    jobs = (FineTuning(**{**job, "seeds": tuple(job["seeds"])}) for job in values.get("finetunings", ()))
+    run = replace(run, also=tuple(run.also), awaits=tuple(run.awaits), finetunings=tuple(jobs))
     # Plans were written that did not yet say what the largest size waits for.
     return replace(run, awaits=run.arms) if run.is_largest and not run.awaits else run
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from launch.launcher import Launcher
 from model.config import GPTConfig
 from pipeline.config import identity_hash
+from pipeline.errors import ConfigError
 from pipeline.formats.manifest import Manifest
-from pipeline.study import calibrate
+from pipeline.study import calibrate, finetuning
 from pipeline.study import plan as plans
 from pipeline.study.assemble import Given, assemble
 from pipeline.study.config import Config, decisive
@@ -27,13 +28,10 @@ class Planner:
         self._config, self._shapes, self._jobs, self._launchers = config, shapes, jobs, launchers
 
     def make(self, manifest: Manifest) -> Plan:
-        """Return the plan; takes as long as measuring does."""
-        given = Given(
-            shapes=self._shapes,
-            data_hash=manifest.hash,
-            data_tokens=manifest.tokens("train"),
-            measurements={},
-        )
+        """Return the plan; takes as long as measuring does. ConfigError where a labelled set is missing."""
+        given, missing = given_by(self._config, self._shapes, manifest)
+        if missing:
+            raise ConfigError(missing)
         tokens = self._config.tokens
         if tokens is None or tokens.seconds is None:
             return plan_of(self._config, given)
@@ -71,6 +69,22 @@ class Planner:
         ]
         batch = int(self._config.train["global_batch_tokens"])
         return plans.tokens_within(seconds, groups, self._config.processes, batch)
+
+
+def given_by(
+    config: Config, shapes: Mapping[str, GPTConfig], manifest: Manifest | None
+) -> tuple[Given, list[str]]:
+    """Return what a plan rests on before anything is measured, and what is said of what is not there yet."""
+    labelled, missing = finetuning.labelled(config)
+    given = Given(
+        shapes=shapes,
+        data_hash=manifest.hash if manifest else "",
+        data_tokens=manifest.tokens("train") if manifest else 0,
+        measurements={},
+        labelled=labelled,
+        tokenizer=manifest.load_tokenizer(config.data) if manifest and labelled else None,
+    )
+    return given, missing
 
 
 def plan_of(config: Config, given: Given) -> Plan:

@@ -12,9 +12,8 @@ from pipeline.errors import ConfigError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.study import telling
-from pipeline.study.assemble import Given
 from pipeline.study.config import Config
-from pipeline.study.planner import plan_of
+from pipeline.study.planner import given_by, plan_of
 
 
 class _Complete(Schema):
@@ -38,15 +37,11 @@ class Preview:
             return [*self._sizes(), told]
         data = self.config.data
         manifest = Manifest.read(data) if (data / MANIFEST).is_file() else None
-        given = Given(
-            shapes=self.shapes,
-            data_hash=manifest.hash if manifest else "",
-            data_tokens=manifest.tokens("train") if manifest else 0,
-            measurements={},
-        )
+        given, missing = given_by(self.config, self.shapes, manifest)
         absent = (
             [] if manifest else [f"{data}: no dataset is there yet; names, epochs and limits follow from it"]
         )
+        absent += [f"not there yet: {what}" for what in missing]
         return telling.table(plan_of(self.config, given)) + absent
 
     def _sizes(self) -> list[str]:

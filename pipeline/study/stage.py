@@ -2,9 +2,9 @@
 
 A configuration with `trials` is another design, a comparison of them: see `comparison`.
 
-A study's directory holds plan.json (frozen before anything is trained), configs/, runs/, jobs/ (what became
-of each job), points.csv, fits/ (a choice.json is written before a ladder's largest size is trained) and
-verdict.json.
+A study's directory holds plan.json (frozen before anything is trained), configs/, runs/, finetuned/ (where
+it is asked for), jobs/ (what became of each job), points.csv, fits/ (a choice.json is written before a
+ladder's largest size is trained) and verdict.json.
 """
 
 from __future__ import annotations

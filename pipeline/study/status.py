@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from pipeline.formats.publish import read_json
 from pipeline.formats.run import Run
 from pipeline.study import collect, order, telling
 from pipeline.study import plan as plans
-from pipeline.study.jobs import train_record
+from pipeline.study.finetuning import FineTuning
+from pipeline.study.jobs import finetune_record, finetuned, train_record
 from pipeline.study.plan import Plan, PlannedRun
 from pipeline.study.pool import recorded_failures, recorded_seconds
 from pipeline.study.price import interpolated
@@ -54,17 +56,20 @@ def lines(directory: Path) -> list[str]:
             f"{name:<{width}}{runs[name].tokens:>13,}{standing.share:>9.0%}{speed:>10}{rest:>9}  "
             f"{standing.words}"
         )
-    return [*table, *_predictions(directory), *_still(plan, standings, left)]
+    return [*table, *_predictions(directory), *_still(directory, plan, standings, left)]
 
 
 def _standing(directory: Path, plan: Plan, run: PlannedRun, done: set[str]) -> Standing:
     if run.name in done:
         return Standing("done", 1.0)
     found = Run(directory / "runs" / run.name)
-    failures = recorded_failures(directory / "jobs").get(train_record(run.name), 0)
+    counted, jobs = recorded_failures(directory / "jobs"), run.finetunings
+    failures = sum(counted.get(name, 0) for name in (train_record(run.name), *map(finetune_record, jobs)))
     failed = f", failed {failures} times" if failures > 1 else ", failed once" if failures else ""
     if found.finished:
-        return Standing(("trunk trained" if run.is_trunk else "trained, to be evaluated") + failed, 1.0)
+        tuned = len(jobs) - len(_to_tune(directory, run))
+        words = f"trained, fine-tuned on {tuned} of {len(jobs)}" if jobs else "trained, to be evaluated"
+        return Standing(("trunk trained" if run.is_trunk else words) + failed, 1.0)
     rows = [row for row in found.rows() if row.get("loss") is not None]
     if rows:
         share = (rows[-1]["tokens"] - run.parent_tokens) / (run.tokens - run.parent_tokens)
@@ -91,14 +96,24 @@ def _seconds_left(directory: Path, plan: Plan, standings: Mapping[str, Standing]
     ]
     left: dict[str, float | None] = {}
     for run in plan.runs:
-        share = standings[run.name].share
-        if standings[run.name].words == "done" or (run.is_trunk and share == 1):
+        if standings[run.name].words == "done" or (run.is_trunk and standings[run.name].share == 1):
             continue
-        seconds = run.estimated_seconds
+        seconds, flops = run.estimated_seconds, run.new_flops + run.finetune_flops
         if taken:
-            seconds = run.new_flops / interpolated(taken, run.flops / run.tokens) / run.threads
-        left[run.name] = None if seconds is None else seconds * (1 - share)
+            seconds = flops / interpolated(taken, run.flops / run.tokens) / run.threads
+        rest = _flops_left(directory, run, standings[run.name]) / flops
+        left[run.name] = None if seconds is None else seconds * rest
     return left
+
+
+def _to_tune(directory: Path, run: PlannedRun) -> list[FineTuning]:
+    return [job for job in run.finetunings if finetuned(directory, job) is None]
+
+
+def _flops_left(directory: Path, run: PlannedRun, standing: Standing) -> float:
+    """Return what a run that is not done still spends, its fine-tunings with it."""
+    tunings = math.fsum(job.flops or 0.0 for job in _to_tune(directory, run))
+    return run.new_flops * (1 - standing.share) + tunings
 
 
 def _predictions(directory: Path) -> list[str]:
@@ -116,13 +131,15 @@ def _predictions(directory: Path) -> list[str]:
     return said
 
 
-def _still(plan: Plan, standings: Mapping[str, Standing], left: Mapping[str, float | None]) -> list[str]:
+def _still(
+    directory: Path, plan: Plan, standings: Mapping[str, Standing], left: Mapping[str, float | None]
+) -> list[str]:
     """Return how much is done and what the rest costs."""
     rest = [run for run in plan.runs if run.name in left]
     done = f"{len(plan.runs) - len(rest)} of {len(plan.runs)} runs are done"
     if not rest:
         return [done]
-    flops = sum(run.new_flops * (1 - standings[run.name].share) for run in rest)
+    flops = sum(_flops_left(directory, run, standings[run.name]) for run in rest)
     seconds = order.duration(plan, left)
     if seconds is None:
         return [f"{done}; still {flops:.3g} FLOPs ({plan.flops_formula})"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.formats import glue
 from pipeline.formats.run import Run
 from pipeline.study.compared import Comparison
-from pipeline.study.trial_plan import FineTuning
+from pipeline.study.finetuning import FineTuning
 
 LOG = logging.getLogger("loglinear.study")
 FOLDER = "submissions"

@@ -18,6 +18,7 @@ def table(plan: Plan) -> list[str]:
     lines += [_line(run, width) for run in plan.runs]
     if len(plan.arms) > 1 or plan.arms[0].name:
         lines += [told_of_arm(plan, arm) for arm in plan.arms]
+    lines += told_of_finetunings(plan)
     return [*lines, *totals(plan)]
 
 
@@ -25,9 +26,11 @@ def totals(plan: Plan) -> list[str]:
     """Return what all runs come to: FLOPs by the named formula, hours and price where a speed is known."""
     flops, seconds = sum(run.new_flops for run in plan.runs), plan.estimated_seconds
     told = "" if seconds is None else f", about {duration(seconds)}{_where(plan)}{_price(plan, seconds)}"
+    tuning = math.fsum(run.finetune_flops for run in plan.runs)
+    tuned = f" and about {tuning:.3g} of fine-tuning" if tuning else ""
     lines = [
-        f"{len(plan.runs)} runs, {_tokens(plan.runs):,} tokens, {flops:.3g} FLOPs ({plan.flops_formula}), "
-        f"{plan.processes} side by side with {plan.threads} thread(s) each{told}"
+        f"{len(plan.runs)} runs, {_tokens(plan.runs):,} tokens, {flops:.3g} FLOPs ({plan.flops_formula})"
+        f"{tuned}, {plan.processes} side by side with {plan.threads} thread(s) each{told}"
     ]
     repeated = [run for run in plan.points if run.epochs > 1]
     if repeated:
@@ -57,13 +60,34 @@ def told_of_arm(plan: Plan, arm: PlannedArm) -> str:
     )
 
 
+def told_of_finetunings(plan: Plan) -> list[str]:
+    """Return what the fine-tunings on each dataset come to; tokens and FLOPs are estimates."""
+    lines = []
+    for dataset in dict.fromkeys(job.dataset for run in plan.runs for job in run.finetunings):
+        chosen = [(run, job) for run in plan.runs for job in run.finetunings if job.dataset == dataset]
+        jobs = [job for _, job in chosen]
+        told = [f"{sum(job.steps for job in jobs):,} steps"]
+        if all(job.flops is not None for job in jobs):
+            flops = math.fsum(job.flops or 0.0 for job in jobs)
+            told += [f"about {sum(job.tokens for job in jobs):,.0f} tokens and {flops:.3g} FLOPs"]
+        busy = _busy(plan, [(run.threads, job.seconds) for run, job in chosen])
+        told += [] if busy is None else [f"{duration(busy)} of the machine{_price(plan, busy)}"]
+        times = f"{len(jobs)} runs with {len(jobs[0].seeds)} seeds each"
+        lines.append(f"fine-tuning on {dataset} ({jobs[0].metric}): {times}, {', '.join(told)}")
+    return lines
+
+
 def busy_seconds(plan: Plan, runs: Sequence[PlannedRun]) -> float | None:
     """Return how long runs would take if they filled the machine; None where a speed is not known."""
-    known = [run.estimated_seconds for run in runs]
-    if any(seconds is None for seconds in known):
+    return _busy(plan, [(run.threads, run.estimated_seconds) for run in runs])
+
+
+def _busy(plan: Plan, jobs: Sequence[tuple[int, float | None]]) -> float | None:
+    """Return how long jobs, each with its threads and seconds, would take if they filled the machine."""
+    if any(seconds is None for _, seconds in jobs):
         return None
     places = plan.processes * plan.threads
-    return math.fsum((run.estimated_seconds or 0.0) * min(run.threads, places) / places for run in runs)
+    return math.fsum((seconds or 0.0) * min(threads, places) / places for threads, seconds in jobs)
 
 
 def duration(seconds: float) -> str:

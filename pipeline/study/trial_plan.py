@@ -7,23 +7,22 @@ datasets and seeds may join a comparison later, and what is finished is never do
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from model import tokenizer as tokenizers
-from model.config import GPTConfig, flops_per_token
+from model.config import GPTConfig
 from model.tokenizer import Tokenizer
 from model.weights_config import read_config
-from pipeline.config import identity_hash, identity_of, kind_name, plain, validate
+from pipeline.config import identity_hash, identity_of, validate
 from pipeline.errors import ConfigError
 from pipeline.formats.manifest import NAME as MANIFEST
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.subject import locate
+from pipeline.study import finetuning, trials, watched
 from pipeline.study import plan as plans
-from pipeline.study import trials, watched
+from pipeline.study.finetuning import FineTuning, Start
 from pipeline.study.plan import PlannedRun
 from pipeline.study.regimes import FLOPS_FORMULA
 from pipeline.study.trials import Config, Trial
@@ -31,52 +30,6 @@ from pipeline.study.watched import Watched
 
 FORMAT = 1
 KIND = "comparison"
-EXECUTION_KEYS = (
-    *trials.DECIDED,
-    "check_sums",
-    "engine",
-    "micro_batch_examples",
-    "checkpoint_every_steps",
-    "log_every_steps",
-    "watchdog",
-    "trackers",
-)
-"""What a fine-tuning's configuration may say about how it is carried out without becoming another one."""
-EPOCHS, BATCH = 3, 32  # those of `loglinear finetune`, where a configuration does not say
-SPECIAL_TOKENS = 3
-MEASURED_EXAMPLES = 500  # spread over a split, for its mean length
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """The validation and training examples of a dataset, as a plan counts them."""
-
-    name: str
-    kind: str
-    metric: str
-    train: Sequence[Any]
-    validation: Sequence[Any]
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuning:
-    """One job: all seeds of a trial on a dataset; `training` names the run it starts from, if any.
-
-    Steps, tokens (about) and FLOPs (about) are of all seeds.
-    """
-
-    name: str
-    trial: str
-    dataset: str
-    metric: str
-    checkpoint: str | None
-    training: str | None
-    seeds: tuple[int, ...]
-    steps: int
-    tokens: float
-    flops: float | None
-    finetune: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +58,7 @@ class Plan:
 
 def make(config: Config) -> Plan:
     """Return the plan; ConfigError for a training or a checkpoint that cannot be. Touches nothing."""
-    missing: list[str] = []
-    labelled = []
-    for chosen in config.datasets:
-        try:
-            labelled.append(_read(config, chosen))
-        except ConfigError as fault:  # the set is not there
-            missing += fault.problems
+    labelled, missing = finetuning.labelled(config)
     sources = {trial.name: _Source.of(config, trial, missing) for trial in config.trials}
     trainings = {s.run.config_hash: s.run for s in reversed(sources.values()) if s.run}
     runs = {name: trainings[s.run.config_hash] if s.run else None for name, s in sources.items()}
@@ -119,7 +66,9 @@ def make(config: Config) -> Plan:
         identity=identity_of(config),
         trainings=tuple(reversed(trainings.values())),
         finetunings=tuple(
-            _finetuning(config, trial, sources[trial.name], runs[trial.name], data)
+            finetuning.planned(
+                config, trial.name, sources[trial.name].start(trial, runs[trial.name]), data, trial.finetune
+            )
             for trial in config.trials
             for data in labelled
         ),
@@ -196,6 +145,16 @@ class _Source:
         )
         return cls(run.config_hash, run, shape, manifest.load_tokenizer(config.data) if manifest else None)
 
+    def start(self, trial: Trial, run: PlannedRun | None) -> Start:
+        """Return where the fine-tunings of the trial start; `run` is the one that is trained for it."""
+        return Start(
+            hash=self.hash,
+            training=run.name if run else None,
+            checkpoint=str(trial.checkpoint) if trial.checkpoint else None,
+            shape=self.shape,
+            tokenizer=self.tokenizer,
+        )
+
 
 def _shape_in(folder: Path) -> GPTConfig | None:
     """Return the shape of a folder's network; None where the fine-tuning will say what is wrong with it."""
@@ -210,79 +169,6 @@ def _tokenizer_in(folder: Path) -> Tokenizer | None:
         return tokenizers.load(folder)
     except (FileNotFoundError, ValueError):
         return None  # the fine-tuning says what is wrong with it
-
-
-def _read(config: Config, chosen: Any) -> Labelled:
-    """Return the examples of a dataset that the comparison learns from and judges by."""
-    dataset = chosen.build()
-    train, validation = (dataset.read(split, config.labelled) for split in ("train", "validation"))
-    return Labelled(
-        name=kind_name(chosen),
-        kind=dataset.kind,
-        metric=dataset.metrics[0],
-        train=train.examples,
-        validation=validation.examples,
-        sha256=f"{train.sha256} {validation.sha256}",
-    )
-
-
-def _finetuning(
-    config: Config, trial: Trial, source: _Source, run: PlannedRun | None, data: Labelled
-) -> FineTuning:
-    """Return the job of a trial on a dataset."""
-    chosen = next(each for each in config.datasets if kind_name(each) == data.name)
-    finetune = trials.fine_tuning(config, trial)
-    decisive = {key: value for key, value in finetune.items() if key not in EXECUTION_KEYS}
-    digest = identity_hash(decisive, dataset=plain(chosen), data=data.sha256, start=source.hash)
-    limit, seeds = finetune.get("limit"), len(config.seeds)
-    epochs = int(finetune.get("epochs", EPOCHS))
-    batch = int(finetune.get("batch_examples", BATCH))
-    examples = min(len(data.train), limit or len(data.train))
-    judged = min(len(data.validation), limit or len(data.validation))
-    length = _length(data, source.tokenizer, source.shape, finetune.get("max_tokens"))
-    return FineTuning(
-        name=f"{trial.name}-{data.name}-{digest[:8]}",
-        trial=trial.name,
-        dataset=data.name,
-        metric=data.metric,
-        checkpoint=str(trial.checkpoint) if trial.checkpoint else None,
-        training=run.name if run else None,
-        seeds=config.seeds,
-        steps=seeds * epochs * -(-examples // batch),
-        tokens=seeds * epochs * examples * (length or 0.0),
-        # A pass without gradients costs a third; the best weights are judged once more.
-        flops=seeds
-        * length
-        * (epochs * examples + (epochs + 1) * judged / 3)
-        * _per_token(source.shape, length)
-        if length and source.shape
-        else None,
-        finetune={**finetune, "dataset": {**plain(chosen), "kind": data.name}, "seeds": list(config.seeds)},
-    )
-
-
-def _per_token(shape: GPTConfig, length: float) -> int:
-    return flops_per_token(shape, round(length), FLOPS_FORMULA)
-
-
-def _length(
-    data: Labelled, tokenizer: Tokenizer | None, shape: GPTConfig | None, limit: int | None
-) -> float | None:
-    """Return about how many tokens an example has, all its sequences together; None without a tokenizer."""
-    if tokenizer is None or shape is None:
-        return None
-    most = min(limit or shape.n_ctx, shape.n_ctx)
-    return statistics.fmean(
-        _tokens(data.kind, [len(tokenizer.encode(text)) for text in example.texts], most)
-        for example in data.train[:: -(-len(data.train) // MEASURED_EXAMPLES)]
-    )
-
-
-def _tokens(kind: str, lengths: Sequence[int], most: int) -> int:
-    """Return the tokens of an example's sequences, by the lengths of its texts."""
-    if kind == "choice":  # a sequence for each answer, behind the passage
-        return sum(min(lengths[0] + answer + SPECIAL_TOKENS, most) for answer in lengths[1:])
-    return (2 if kind == "similarity" else 1) * min(sum(lengths) + SPECIAL_TOKENS, most)
 
 
 def _total(plan: Plan, config: Config) -> str:

@@ -5,7 +5,7 @@ With `evaluate`, each checkpoint that a network's pre-training keeps is put to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 
 KEY = "trials"
 """The key that tells a comparison from a ladder."""
+SEEDS = (0, 1, 2)
 TRAIN_KEYS = ("model", "optim", "global_batch_tokens", "train_tokens")
 DECIDED = ("out", "checkpoint", "dataset", "data", "seeds")
 """What of a fine-tuning's configuration the study gives."""
@@ -45,26 +46,37 @@ class Trial(Schema):
         return self
 
 
-class Config(Schema):
+class FineTuned(Schema):
+    """What networks are fine-tuned on, and how: the same in a comparison and in a ladder."""
+
+    finetune: dict[str, Any] = identity(
+        {}, description="what fine-tunings share; network, dataset and seeds in it do not count"
+    )
+    datasets: tuple[Dataset, ...] = identity((), description="kinds of labelled datasets to fine-tune on")
+    labelled: Path | None = execution(
+        None, description="folder of labelled datasets and evaluation sets; null to have them by name"
+    )
+    seeds: tuple[int, ...] = identity(SEEDS, min_length=1, description="of each fine-tuning")
+
+    @pydantic.model_validator(mode="after")
+    def _once(self) -> FineTuned:
+        once("datasets", [kind_name(dataset) for dataset in self.datasets])
+        once("seeds", [str(seed) for seed in self.seeds])
+        return self
+
+
+class Config(FineTuned):
     """A comparison: every trial on every dataset, told beside the first trial."""
 
     out: Path = execution()
     data: Path | None = execution(None, description="the dataset that trials are pre-trained on")
     train: dict[str, Any] = identity({}, description="the training that each trial's `train` completes")
-    finetune: dict[str, Any] = identity(
-        {}, description="what fine-tunings share; network, dataset and seeds in it do not count"
-    )
     evaluate: dict[str, Any] | None = identity(
         None, description="of each checkpoint that a training keeps; network and data in it do not count"
     )
     trials: tuple[Trial, ...] = identity(
         min_length=2, description="the first is what others are held against"
     )
-    datasets: tuple[Dataset, ...] = identity((), description="kinds of labelled datasets to fine-tune on")
-    labelled: Path | None = execution(
-        None, description="folder of labelled datasets and evaluation sets; null to have them by name"
-    )
-    seeds: tuple[int, ...] = identity((0, 1, 2), min_length=1, description="of each fine-tuning")
     processes: int = execution(2, ge=1)
     threads: int = execution(1, ge=1)
     flops_per_second: float | None = execution(
@@ -74,18 +86,18 @@ class Config(Schema):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Config:
-        for what, names in (
-            ("trials", [trial.name for trial in self.trials]),
-            ("datasets", [kind_name(dataset) for dataset in self.datasets]),
-            ("seeds", [str(seed) for seed in self.seeds]),
-        ):
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise ValueError(f"{what}: given twice: {', '.join(twice)}")
+        once("trials", [trial.name for trial in self.trials])
         if not self.datasets and self.evaluate is None:
             raise ValueError("datasets: none, and no evaluate; give what trials are compared by")
         if self.data is None and any(trial.train is not None for trial in self.trials):
             raise ValueError("data: missing; trials are pre-trained on it")
         return self
+
+
+def once(what: str, names: Sequence[str]) -> None:
+    """Raise ValueError for names that are given twice."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{what}: given twice: {', '.join(twice)}")
 
 
 class Complete(Schema):
@@ -103,10 +115,10 @@ def training(config: Config, trial: Trial) -> dict[str, Any]:
     return {"seed": 0, **completed}
 
 
-def fine_tuning(config: Config, trial: Trial) -> dict[str, Any]:
-    """Return what a trial's fine-tunings share."""
-    kept = {key: value for key, value in config.finetune.items() if key not in DECIDED}
-    return _over(kept, trial.finetune)
+def fine_tuning(asked: FineTuned, over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what fine-tunings share, with what lies over it."""
+    kept = {key: value for key, value in asked.finetune.items() if key not in DECIDED}
+    return _over(kept, over)
 
 
 def evaluation(config: Config) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""Stands in for `loglinear train` and `loglinear evaluate` in tests of scheduling: the same arguments and
+"""Stands in for `loglinear train`, `evaluate` and `finetune` in tests of scheduling: the same arguments and
 files, but no learning. The loss follows a planted law of the model's size and its tokens, with a scatter by
 seed. A run that goes on from another's state fails where that is not there.
 
 STAND_IN_DELAY holds each job for so many seconds; STAND_IN_FAIL=NAME:COUNT makes the training of a run whose
-name starts with NAME fail COUNT times; each job appends its name to the file STAND_IN_DIARY.
+name starts with NAME fail COUNT times, with `finetune ` before NAME its fine-tunings; each job appends its
+name to the file STAND_IN_DIARY.
 """
 
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ from model.config import GPTConfig, parameters_non_embedding
 from pipeline.formats.checkpoint import Meta
 from pipeline.formats.results import Result, Results
 from pipeline.formats.run import Run, writing
+from pipeline.formats.summary import Figure, Summary
 
 
 def law(config: dict) -> float:
@@ -30,20 +33,24 @@ def law(config: dict) -> float:
 
 def main(verb: str, path: Path, log: TextIO) -> int:
     config = yaml.safe_load(path.read_text())
-    directory = Path(config["out"] if verb == "train" else Path(config["checkpoint"]).parents[1])
+    directory = Path(Path(config["checkpoint"]).parents[1] if verb == "evaluate" else config["out"])
     with Path(os.environ["STAND_IN_DIARY"]).open("a") as diary:
         diary.write(f"{verb} {directory.parent.name}/{directory.name}\n")
-    if verb == "train" and _must_fail(directory):
+    if _must_fail(verb, directory):
         log.write("out of luck\n")
         return 1
     time.sleep(float(os.environ.get("STAND_IN_DELAY", "0")))
-    _train(config, directory) if verb == "train" else _evaluate(directory)
+    if verb == "finetune":
+        _finetune(config, directory)
+    else:
+        _train(config, directory) if verb == "train" else _evaluate(directory)
     return 0
 
 
-def _must_fail(directory: Path) -> bool:
+def _must_fail(verb: str, directory: Path) -> bool:
     name, _, count = os.environ.get("STAND_IN_FAIL", "").partition(":")
-    if not name or not directory.name.startswith(name):
+    job = directory.name if verb == "train" else f"{verb} {directory.name}"
+    if not name or not job.startswith(name):
         return False
     directory.mkdir(parents=True, exist_ok=True)
     failures = directory / "failures"
@@ -95,6 +102,30 @@ def _evaluate(directory: Path) -> None:
     )
     suite = Results(checkpoint=str(checkpoint), weights_hash="", origin={}, results=(result,))
     suite.write(run.results / checkpoint.name / "study.json")
+
+
+def _finetune(config: dict, directory: Path) -> None:
+    """Each seed is right a hundredth more often than the one before it, and larger networks more often."""
+    run = Run(Path(config["checkpoint"]).parents[1])
+    best = 1 - law(yaml.safe_load(run.config.read_text())) / 20
+    scores = {str(seed): best + 0.01 * place for place, seed in enumerate(config["seeds"])}
+    figures = [
+        Figure(
+            split=split,
+            metric="accuracy",
+            values=scores,
+            median=statistics.median(scores.values()),
+            mean=statistics.fmean(scores.values()),
+            sd=statistics.stdev(scores.values()) if len(scores) > 1 else None,
+            stderr=0.1,
+            num_examples=16,
+            chance=0.5,
+            paper={},
+        )
+        for split in ("train", "validation")
+    ]
+    task = f"finetune/{config['dataset']['kind']}"
+    Summary(task=task, config_hash="", inputs={"weights": "w"}, figures=tuple(figures)).write(directory)
 
 
 if __name__ == "__main__":

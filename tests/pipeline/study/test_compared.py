@@ -8,7 +8,7 @@ import pytest
 from pipeline.formats import glue
 from pipeline.formats.summary import Figure, Summary
 from pipeline.study.compared import Comparison, compared
-from pipeline.study.trial_plan import FineTuning
+from pipeline.study.finetuning import FineTuning
 from pipeline.study.trials import Trial
 
 
