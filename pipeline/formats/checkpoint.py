@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import blake3
+import numpy as np
 
 from pipeline.errors import FormatError
 from pipeline.formats.publish import as_json, blake3_of, publishing, read_format
@@ -228,7 +229,10 @@ def _fill(buffer: memoryview, pieces: Iterable[bytes | memoryview]) -> Iterator[
         left = memoryview(piece)
         while left:
             fits = left[: len(buffer) - filled]
-            buffer[filled : filled + len(fits)] = fits
+            # By numpy, which lets go of the interpreter's lock: others need not wait for the copy.
+            np.copyto(
+                np.frombuffer(buffer, np.uint8)[filled : filled + len(fits)], np.frombuffer(fits, np.uint8)
+            )
             filled, left = filled + len(fits), left[len(fits) :]
             if filled == len(buffer):
                 yield filled

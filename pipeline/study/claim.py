@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.study import budgets
-from pipeline.study.series import BENT
+from pipeline.study import budgets, merit
+from pipeline.study.series import AT_CHANCE, BENT, STRAIGHT, TRENDLESS
 
 FAR = 2.0  # times the noise of one run
 ENOUGH_DECADES = 1.5
-STRAIGHT = "straight"
 MOST_NAMES = 3
 
 
 def told(found: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the summary and the sentences for and against, from the other keys of verdict.json."""
+    series = _once(found["series"])
     return {
-        "summary": _summary(found),
-        "speaks_for": [*_for_arms(found), *_for_series(found)],
-        "speaks_against": [*_against_arms(found), *_against_series(found), *_doubts(found)],
+        "summary": _summary(found, series),
+        "speaks_for": [*_for_arms(found), *_for_series(series)],
+        "speaks_against": [*_against_arms(found), *_against_series(series), *_doubts(found)],
     }
 
 
-def _summary(found: Mapping[str, Any]) -> list[str]:
+def _once(series: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one series for each fact of an arm: another unit or a part of a score does not count again."""
+    kept: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in series:
+        kept.setdefault((row["arm"], merit.fact(row["metric"])), row)
+    return list(kept.values())
+
+
+def _summary(found: Mapping[str, Any], series: Sequence[Mapping[str, Any]]) -> list[str]:
     said = list(found["summary"])
     for arm in found["arms"]:
         if not arm["is_main"]:
@@ -34,7 +42,7 @@ def _summary(found: Mapping[str, Any]) -> list[str]:
     said += [found[key]["words"] for key in ("surface", "check") if found[key]]
     said += [row["words"] for row in found["two_step"] if row["predicted"] is not None]
     said += [row["words"] for row in (found["target"] or {}).get("needed", [])]
-    return [*said, *_series(found["series"]), *_missing(found["missing"])]
+    return [*said, *_series(series), *_missing(found["missing"])]
 
 
 def _series(series: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -91,19 +99,19 @@ def _against_arms(found: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _for_series(found: Mapping[str, Any]) -> list[str]:
-    straight = [_name(row) for row in found["series"] if row["shape"] == STRAIGHT]
+def _for_series(series: Sequence[Mapping[str, Any]]) -> list[str]:
+    straight = [_name(row) for row in series if row["shape"] == STRAIGHT]
     rule = f"a line through the others meets the largest within {BENT:.0%} of the range, or within noise"
     return [f"Straight ({rule}): {', '.join(straight)}."] if straight else []
 
 
-def _against_series(found: Mapping[str, Any]) -> list[str]:
+def _against_series(series: Sequence[Mapping[str, Any]]) -> list[str]:
     by_shape: dict[str, list[str]] = {}
-    for row in found["series"]:
+    for row in series:
         if row["shape"] != STRAIGHT:
             by_shape.setdefault(row["shape"], []).append(_name(row))
     said = [f"{shape[0].upper()}{shape[1:]}: {', '.join(names)}." for shape, names in by_shape.items()]
-    wrong = [row for row in found["series"] if row["wrong_steps"]]
+    wrong = [row for row in series if row["wrong_steps"] and row["shape"] not in (AT_CHANCE, TRENDLESS)]
     if wrong:
         listed = ", ".join(f"{_name(row)} {row['wrong_steps']} of {row['steps']}" for row in wrong)
         said.append(f"Steps in which the larger is no better: {listed}.")

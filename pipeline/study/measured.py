@@ -53,7 +53,7 @@ def noise(measured: Sequence[Size]) -> Noise:
         squares = sum((value - size.mean) ** 2 for size in repeated for value in size.values)
         return Noise(
             value=math.sqrt(squares / freedom),
-            source=f"pooled standard deviation of seeds ({freedom} degrees of freedom)",
+            source=f"pooled standard deviation of seeds ({freedom} degree{'s' * (freedom > 1)} of freedom)",
         )
     errors = [size.stderr for size in measured if size.stderr]
     if errors:

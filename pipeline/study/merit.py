@@ -6,7 +6,8 @@ from typing import Literal
 
 Better = Literal["lower", "higher"]
 
-COSTS = ("loss", "bits_per_", "perplexity", "word_perplexity", "token_perplexity", "byte_perplexity")
+LOSSES = ("loss", "bits_per_")
+COSTS = (*LOSSES, "perplexity", "word_perplexity", "token_perplexity", "byte_perplexity")
 SHARES = ("accuracy", "acc", "f1", "exact_match")
 SCORES = ("matthews", "pearson", "spearman", "bleu", "sentence_bleu", "rouge")
 """How the names of metrics begin; all others tell what a model is like and not how good it is."""
@@ -73,6 +74,17 @@ def is_share(metric: str) -> bool:
 def task(metric: str) -> str:
     """Return the task of `task.metric`."""
     return metric.rpartition(".")[0]
+
+
+def fact(metric: str) -> str:
+    """Return what `task.metric` shares with those that tell the same of a task in another unit or in part."""
+    name = _name(metric)
+    if name.startswith(LOSSES):
+        return f"{task(metric)}.loss"
+    if name.endswith("perplexity"):
+        return f"{task(metric)}.perplexity"
+    whole = next((score for score in (*SHARES, *SCORES) if name.startswith(f"{score}_")), name)
+    return f"{task(metric)}.{whole}"
 
 
 def _guessed(dataset: str, name: str) -> float | None:

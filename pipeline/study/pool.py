@@ -196,7 +196,7 @@ class Pool:
     def _left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> str:
         """Return how long the rest should take by what was measured, or nothing where nothing was."""
         expected = [chain.seconds for chain in [*waiting, *(one.chain for one in running)]]
-        if self._queue or None in expected:
+        if self._queue or not running or None in expected:
             return ""
         now = time.monotonic()
         rest = {one.chain.name: now - self._begun[one.chain.name] for one in running}

@@ -15,6 +15,7 @@ from pipeline.study.form import Array, load
 from pipeline.study.table import Points
 from pipeline.study.weigh import inverse_squares
 
+STRAIGHT, AT_CHANCE, TRENDLESS = "straight", "at chance", "no trend above the noise"
 BENT = 0.1  # a line that misses the largest by this share of the whole range is called bent
 
 
@@ -89,16 +90,16 @@ def shape(series: Series, error: float) -> str:
     if series.chance is not None:
         above = sign * (means - series.chance) > doubt
         if not above.any():
-            return "at chance"
+            return AT_CHANCE
         if not above[: len(above) // 2].any():
             return "thresholded: the smaller half is at chance"
     spanned = float(np.ptp(means))
     if spanned <= doubt:
-        return "no trend above the noise"
+        return TRENDLESS
     if series.ceiling is not None and (sign * (series.ceiling - means[-2:]) <= doubt).all():
         return "saturated: the largest two are at the ceiling"
     if abs(error) <= max(doubt, BENT * spanned):
-        return "straight"
+        return STRAIGHT
     return (
         "saturating: a line promises too much"
         if sign * error > 0

@@ -8,6 +8,8 @@ behind it.
 from __future__ import annotations
 
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +25,7 @@ from pipeline.trainer.state import Snapshot, Writing
 
 Precision = Literal["fp32", "bf16"]
 NO_TARGET = -100
+LEAST_PRIORITY = 19  # as nice(1) counts
 WriteModel = Callable[[Snapshot], Writing]
 
 
@@ -186,8 +189,8 @@ class EngineConfig(Protocol):
 class Pending:
     """A write that goes on in a thread, block by block; `running` until it has ended or failed.
 
-    Who waits for it does the rest of the work himself. The thread has the priority of all others: with less,
-    it would be kept from the CPU while it holds the interpreter's lock, and training would wait for both.
+    Who waits for it does the rest of the work himself. The thread takes what training leaves of the CPUs, and
+    holds the interpreter's lock for moments only: what it copies, sums and writes, it does without.
     """
 
     def __init__(self, blocks: Writing):
@@ -217,6 +220,8 @@ class Pending:
         self.running = False
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere a thread has no priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_PRIORITY)
         while self.running and not self._hurried:
             self._step()
 

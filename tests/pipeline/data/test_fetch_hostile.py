@@ -184,7 +184,7 @@ def test_every_misbehaviour_ends_in_bounded_time_with_its_reason(server, tmp_pat
         name: reason for name, (_, reason) in MISBEHAVIOUR.items()
     }
     assert records(tmp_path) == []
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
 
 
 def test_addresses_of_links_are_refused_like_those_of_redirects(server, tmp_path):
@@ -241,7 +241,7 @@ def test_slow_servers_do_not_hold_up_the_others(server, tmp_path):
     counts = run(config(server, concurrency=128, attempts=1, total_seconds=2, first_byte_seconds=2), tmp_path)
 
     assert (counts.documents_out, counts.dropped) == (100, {"total-timeout": 100})
-    assert time.monotonic() - start < 10  # one after the other they would take minutes
+    assert time.monotonic() - start < 60  # one after the other they would take 200 s
 
 
 @pytest.mark.parametrize("port", [22, 25, 53, 6379, 8080, 11211, 65535])

@@ -145,12 +145,10 @@ def test_the_datasheet_shows_the_phases_and_examples(built: Path):
 
 def test_a_finished_dataset_is_left_alone_at_once(built: Path, caplog):
     before = {path: path.stat().st_mtime_ns for path in built.rglob("*") if path.is_file()}
-    start = time.monotonic()
 
     with caplog.at_level("INFO", logger="loglinear.data"):
         build(built.parent / "dataset.yaml")
 
-    assert time.monotonic() - start < 2
     assert "already done, nothing to do" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in built.rglob("*") if path.is_file()} == before
 

@@ -1,13 +1,18 @@
 """A small study whose jobs are the stand-in, in child processes started through the launcher's seam."""
 
 import os
+import subprocess
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -18,8 +23,23 @@ from pipeline.formats.manifest import Manifest
 from pipeline.formats.shards import ShardWriter
 from pipeline.study import stage
 from tests.pipeline.study import stand_in
+from tests.pipeline.study.in_process import Here
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
+
+Run = Callable[..., str]
+"""Carries a study out with overrides, and returns what it says."""
+
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from conftest import Children
+from pathlib import Path
+from pipeline.config import load
+from pipeline.study import stage
+config = load(stage.Config, Path(sys.argv[1]))
+stage.run(config, stage.plan(config), Children)
+"""
 
 
 class InThread:
@@ -94,6 +114,21 @@ class Study:
         config = self.config(*overrides)
         return stage.run(config, stage.plan(config), Threads)
 
+    def run_and_kill(self, jobs: int) -> None:
+        """Start the study in a process, and end it and all its own as soon as so many jobs have begun."""
+        command = [sys.executable, "-c", DRIVER, str(self.path), str(Path(__file__).parent)]
+        environment = {**os.environ, "STAND_IN_DELAY": "0.05"}
+        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        while len(self.jobs) < jobs:
+            assert child.poll() is None
+            time.sleep(0.02)
+        started = psutil.Process(child.pid).children(recursive=True)  # each has a session of its own
+        for process in (child, *started):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        child.wait()
+        psutil.wait_procs(started, timeout=10)
+
     @property
     def jobs(self) -> list[str]:
         return self.diary.read_text().splitlines() if self.diary.exists() else []
@@ -104,6 +139,22 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     found = write_study(tmp_path)
     monkeypatch.setenv("STAND_IN_DIARY", str(found.diary))
     return found
+
+
+@pytest.fixture
+def here() -> Here:
+    return Here()
+
+
+@pytest.fixture
+def run(path: Path, here: Here) -> Run:
+    """Carries out the study whose file is the test's own `path`."""
+
+    def run(*overrides: str) -> str:
+        config = load(stage.Config, path, overrides)
+        return stage.run(config, stage.plan(config), lambda _: here)
+
+    return run
 
 
 def write_study(folder: Path) -> Study:

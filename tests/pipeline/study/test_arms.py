@@ -1,16 +1,10 @@
 """A study of every kind of arm from plan to verdict, its jobs played by a stand-in."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -18,7 +12,6 @@ from pipeline import cli
 from pipeline.errors import ConfigError
 from pipeline.study import collect, plan, stage, status
 from tests.pipeline.study.conftest import Study, write_study
-from tests.pipeline.study.test_stage import DRIVER
 
 ARMS = [
     {"name": "fixed", "tokens": {"count": 6400}},
@@ -128,19 +121,8 @@ def test_branches_go_on_from_the_trunk_of_their_own_size_and_seed(finished: Stud
 
 @pytest.mark.slow
 def test_arms_that_are_killed_at_any_moment_go_on_and_repeat_nothing(arms: Study) -> None:
-    environment = {**os.environ, "STAND_IN_DELAY": "0.05"}
-    command = [sys.executable, "-c", DRIVER, str(arms.path), str(Path(__file__).parent)]
     for begun in (3, 17, 30):
-        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while len(arms.jobs) < begun:
-            assert child.poll() is None
-            time.sleep(0.02)
-        jobs = psutil.Process(child.pid).children(recursive=True)  # each has a session of its own
-        for process in (child, *jobs):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        child.wait()
-        psutil.wait_procs(jobs, timeout=10)
+        arms.run_and_kill(begun)
     before = points(arms)
 
     arms.run()  # and to its end in threads

@@ -3,76 +3,20 @@
 import csv
 import json
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
-from launch.launcher import Job, Submission
 from pipeline.config import load
 from pipeline.errors import ConfigError, FormatError, StageError
-from pipeline.evaluate import stage as evaluate_stage
-from pipeline.finetune import stage as finetune_stage
 from pipeline.report import page
 from pipeline.study import stage, trials
-from pipeline.train import stage as train_stage
 from tests.pipeline.finetune.conftest import tokenizer  # noqa: F401 - a fixture
 from tests.pipeline.finetune.learnable import pretrained, write
 from tests.pipeline.study.test_queue import Arrays
 from tests.pipeline.train.conftest import dataset  # noqa: F401 - a fixture
-
-STAGES = {"train": train_stage, "evaluate": evaluate_stage, "finetune": finetune_stage}
-
-
-@dataclass
-class Over:
-    """A job that has ended."""
-
-    code: int
-    id: str = "1"
-
-    def poll(self) -> int | None:
-        return self.code
-
-    def wait(self) -> int:
-        return self.code
-
-    def stop(self) -> None:
-        return None
-
-
-@dataclass
-class Here:
-    """A launcher that carries jobs out in this process, at once; `failing` ones fail so often."""
-
-    started: list[str] = field(default_factory=list)
-    failing: dict[str, int] = field(default_factory=dict)
-
-    def script(self, job: Job) -> str:
-        return job.name
-
-    def submit(self, job: Job) -> Submission:
-        self.started.append(job.name)
-        for start, times in self.failing.items():
-            if job.name.startswith(start) and times:
-                self.failing[start] -= 1
-                job.log.parent.mkdir(parents=True, exist_ok=True)
-                job.log.write_text("out of luck\n")
-                return Over(1)
-        module = STAGES[job.argv[0]]
-        config = load(module.Config, Path(job.argv[1]))
-        module.run(config, module.plan(config))
-        return Over(0)
-
-
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def here() -> Here:
-    return Here()
 
 
 @pytest.fixture
@@ -102,15 +46,6 @@ def path(tmp_path, dataset) -> Path:  # noqa: F811
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
-
-
-@pytest.fixture
-def run(path: Path, here: Here) -> Run:
-    def run(*overrides: str) -> str:
-        config = load(stage.Config, path, overrides)
-        return stage.run(config, stage.plan(config), lambda _: here)
-
-    return run
 
 
 def with_trials(path: Path, changed: Sequence[dict]) -> str:

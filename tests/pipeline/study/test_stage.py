@@ -1,30 +1,13 @@
 """The study from plan to verdict, its jobs played by a stand-in."""
 
 import json
-import os
-import subprocess
-import sys
-import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.errors import ConfigError, StageError
 from pipeline.study import collect
-
-DRIVER = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from conftest import Children
-from pathlib import Path
-from pipeline.config import load
-from pipeline.study import stage
-config = load(stage.Config, Path(sys.argv[1]))
-stage.run(config, stage.plan(config), Children)
-"""
 
 
 def read(path: Path) -> dict:
@@ -86,19 +69,8 @@ def test_rows_of_points_stand_in_for_runs_whose_directories_are_gone(study):
 
 
 def test_a_study_killed_at_any_moment_goes_on_and_repeats_nothing_that_was_finished(study):
-    environment = {**os.environ, "STAND_IN_DELAY": "0.05"}
-    command = [sys.executable, "-c", DRIVER, str(study.path), str(Path(__file__).parent)]
     for begun in (2, 5, 9):
-        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        while len(study.jobs) < begun:
-            assert child.poll() is None
-            time.sleep(0.02)
-        jobs = psutil.Process(child.pid).children(recursive=True)  # each has a session of its own
-        for process in (child, *jobs):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        child.wait()
-        psutil.wait_procs(jobs, timeout=10)
+        study.run_and_kill(begun)
 
     study.run()
 

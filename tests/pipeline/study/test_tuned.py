@@ -15,7 +15,7 @@ from pipeline.study import collect, merit, plan, stage, status
 from pipeline.study.config import decisive
 from tests.pipeline.finetune.learnable import write
 from tests.pipeline.study.conftest import Study, write_study
-from tests.pipeline.study.test_comparison import Here
+from tests.pipeline.study.in_process import Here
 from tests.pipeline.train.conftest import dataset  # noqa: F401 - a fixture
 
 RTE, SST2 = "finetune.rte.accuracy", "finetune.sst2.accuracy"

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,8 @@ from pipeline.stages import load_stage
 from pipeline.study import stage
 from tests.pipeline.evaluate.invented import INVENTED
 from tests.pipeline.finetune.learnable import pretrained
-from tests.pipeline.study.test_comparison import Here, with_trials
+from tests.pipeline.study.in_process import Here
+from tests.pipeline.study.test_comparison import with_trials
 from tests.pipeline.study.test_queue import Arrays
 from tests.pipeline.train.conftest import dataset  # noqa: F401 - a fixture
 
@@ -30,12 +30,6 @@ LSTM = {
     "train": {"model": {"architecture": "lstm", "n_head": 1, "n_hidden": 24}},
     "paper": "LSTM",
 }
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def here() -> Here:
-    return Here()
 
 
 def written(folder: Path, data: Path) -> Path:
@@ -89,15 +83,6 @@ def trained(path) -> Path:
     """The same study, of which only the trainings are finished."""
     shutil.rmtree(path.parent / "study" / "evaluated")
     return path
-
-
-@pytest.fixture
-def run(path: Path, here: Here) -> Run:
-    def run(*overrides: str) -> str:
-        config = load(stage.Config, path, overrides)
-        return stage.run(config, stage.plan(config), lambda _: here)
-
-    return run
 
 
 def sets(folder: Path, task: str) -> None:

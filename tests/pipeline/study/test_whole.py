@@ -10,7 +10,7 @@ from pipeline.config import load
 from pipeline.formats.run import Run
 from pipeline.report import page
 from pipeline.study import collect, plan, stage
-from tests.pipeline.study.test_comparison import Here
+from tests.pipeline.study.in_process import Here
 from tests.pipeline.train.conftest import dataset  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -159,7 +159,7 @@ def test_the_rank_that_hangs_is_named_by_one_that_does_not(tmp_path: Path, work:
     for rank in ranks:
         rank.communicate(timeout=30)
 
-    assert time.monotonic() - began < 1.0 + 5.0
+    assert time.monotonic() - began < 1.0 + 20.0
     code, failure = outcome(tmp_path / "job", 1)
     assert code == 1 and failure is not None
     assert (failure.rank, failure.world_size) == (1, 2)
@@ -181,7 +181,7 @@ def test_a_process_whose_interpreter_is_held_right_after_a_long_part_ends_in_the
     process.communicate(timeout=30)
 
     assert process.returncode == 1
-    assert time.monotonic() - began < 1.0 + 1.0 + LAST_RESORT_SECONDS + 5.0
+    assert time.monotonic() - began < 1.0 + 1.0 + LAST_RESORT_SECONDS + 20.0
     assert "Timeout" in (tmp_path / "job/rank-0.log").read_text()
 
 
