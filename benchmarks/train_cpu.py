@@ -29,6 +29,8 @@ from benchmarks.training.machine import machine
 from benchmarks.training.shares import shares, table
 from benchmarks.training.turns import PRODUCT, Clock, Product, ratio, take_turns
 from model.config import GPTConfig, parameters_non_embedding
+from pipeline.config import load
+from pipeline.study.config import Config
 from pipeline.trainer.hardware import keep_freed_memory
 
 LEAST_SECONDS = 0.3
@@ -48,15 +50,26 @@ class Shape:
     product_goal: float | None
 
 
-def _rung(width: int) -> Shape:
-    """Return a rung of the quickstart's ladder, or one further up: depth 4, two heads, 512 tokens a step."""
-    config = GPTConfig(n_layer=4, n_head=2, n_embd=width, n_ctx=128, vocab_size=4096)
+def _small(config: GPTConfig) -> Shape:
     return Shape(
         config=config, sequences=4, threads=1, clock="process", ours="ours", goal=1.25, product_goal=None
     )
 
 
-LADDER = {f"w{width}": _rung(width) for width in (16, 24, 32, 48, 64, 96, 128, 192)}
+def _ladder(study: str) -> dict[str, Shape]:
+    """Return the sizes of a study, each as the study trains it: 4 sequences of 128 tokens a step."""
+    planned = load(Config, STUDIES / study)
+    return {rung.name: _small(GPTConfig(**rung.shape, n_ctx=128, vocab_size=4096)) for rung in planned.sizes}
+
+
+def _wide(width: int) -> GPTConfig:
+    return GPTConfig(n_layer=4, n_head=2, n_embd=width, n_ctx=128, vocab_size=4096)
+
+
+STUDIES = Path(__file__).parents[1] / "configs" / "study"
+LADDER = _ladder("quickstart.yaml") | _ladder("ladder.yaml")
+WIDE = {f"w{width}": _small(_wide(width)) for width in (128, 192)}  # further up than a study goes
+GROUPS = {"ladder": LADDER, "wide": WIDE}
 SHAPES = {
     # 8 sequences: what does not grow with the batch (optimizer, norm) is 4 % of a step of 2, so 1 % here.
     "124M": Shape(
@@ -69,6 +82,7 @@ SHAPES = {
         product_goal=0.85,
     ),
     **LADDER,
+    **WIDE,
 }
 
 
@@ -76,7 +90,7 @@ def main() -> None:
     """Measure what was asked for, print a table and write it as JSON if asked."""
     chosen = arguments()
     keep_freed_memory()
-    names = [name for wanted in chosen.shapes for name in (LADDER if wanted == "ladder" else (wanted,))]
+    names = [name for wanted in chosen.shapes for name in GROUPS.get(wanted, (wanted,))]
     rows = [measure(name, SHAPES[name], chosen) for name in names]
     if chosen.out:
         found = {"machine": machine(), "flops_formula": FORMULA, "rows": rows}
@@ -92,7 +106,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shapes", type=names, default=list(SHAPES), help=f"ladder, {', '.join(SHAPES)}")
+    parser.add_argument(
+        "--shapes", type=names, default=list(SHAPES), help=f"ladder, wide, {', '.join(SHAPES)}"
+    )
     parser.add_argument("--only", type=names, default=list(PEERS), help=f"peers: {', '.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sequences", type=int, help="batch instead of each shape's own")

@@ -12,7 +12,7 @@ def table(plan: Plan) -> list[str]:
     """Return a line for each run and arm, then FLOPs, hours and price of all, and what repeats the data."""
     width = max(len("run"), *(len(run.name) for run in plan.runs)) + 2
     lines = [
-        f"{'run':<{width}}{'non-embedding':>14}{'all':>12}{'lr':>10}{'batch':>8}{'tokens':>13}"
+        f"{'run':<{width}}{'non-embedding':>14}{'all':>15}{'lr':>10}{'batch':>11}{'tokens':>17}"
         f"{'tokens/param':>14}{'epochs':>8}{'FLOPs':>10}{'s':>8}"
     ]
     lines += [_line(run, width) for run in plan.runs]
@@ -119,6 +119,6 @@ def _line(run: PlannedRun, width: int) -> str:
     seconds = f"{run.estimated_seconds:.0f}" if run.estimated_seconds is not None else "?"
     epochs = "?" if math.isnan(run.epochs) else f"{run.epochs:.2f}"
     return (
-        f"{run.name:<{width}}{run.params_non_embedding:>14,}{run.params:>12,}{run.lr:>10.3g}{run.batch_tokens:>8,}"
-        f"{run.tokens:>13,}{run.tokens_per_parameter:>14.1f}{epochs:>8}{run.new_flops:>10.2g}{seconds:>8}"
+        f"{run.name:<{width}}{run.params_non_embedding:>14,}{run.params:>15,}{run.lr:>10.3g}"
+        f"{run.batch_tokens:>11,}{run.tokens:>17,}{run.tokens_per_parameter:>14.1f}{epochs:>8}{run.new_flops:>10.2g}{seconds:>8}"
     )
