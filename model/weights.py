@@ -157,6 +157,11 @@ def _without_padding(tensors: Mapping[str, Tensor], vocab_size: int) -> dict[str
 
 
 def _check_shapes(directory: Path, state: Mapping[str, Tensor], config: GPTConfig) -> None:
+    layers = len({name.split(".")[1] for name in state if name.startswith("h.")})
+    if layers != config.n_layer:  # told before so many are made, which may take for ever
+        raise ValueError(
+            f"{directory}: its configuration says {config.n_layer:,} layers, its weights are of {layers:,}"
+        )
     with torch.device("meta"):  # a configuration may ask for more than there is memory
         shapes = GPT(config, initialised=False).state_dict()
     expected = {name: tensor.shape for name, tensor in shapes.items()}

@@ -243,7 +243,9 @@ def test_the_tokenizer_goes_along(tmp_path):
         ("activation_function", "relu", "activation_function is 'relu'"),
         ("n_inner", 7, "n_inner is 7, not 4"),
         ("tie_word_embeddings", False, "tie_word_embeddings is False"),
-        ("n_layer", 3, "tensors do not fit the configuration"),
+        ("n_embd", 72, "tensors do not fit the configuration"),
+        ("n_layer", 3, r"its configuration says 3 layers, its weights are of \d"),
+        ("n_layer", 16_000_000, "its configuration says 16,000,000 layers"),
         ("n_head", 5, "must be a multiple of n_head"),
     ],
 )
