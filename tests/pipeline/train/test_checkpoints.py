@@ -224,16 +224,18 @@ def test_a_model_is_written_from_a_snapshot_as_it_is_from_weights(tmp_path, arch
 
 
 def test_who_waits_for_a_write_does_the_rest_of_it_himself():
-    first, workers = threading.Event(), []
+    begun, first, workers = threading.Event(), threading.Event(), []
 
     def blocks():
         for _ in range(3):
             workers.append(threading.current_thread())
+            begun.set()
             first.wait(30)
             yield
         return {}
 
     pending = Pending(blocks())
+    assert begun.wait(30)  # the thread is in no hurry
     threading.Timer(0.2, first.set).start()
     pending.wait()
 
@@ -243,18 +245,20 @@ def test_who_waits_for_a_write_does_the_rest_of_it_himself():
 
 
 def test_an_abandoned_write_is_left_where_it_is():
-    go_on, done = threading.Event(), []
+    begun, go_on, done = threading.Event(), threading.Event(), []
 
     def blocks():
         try:
             for number in range(100):
                 done.append(number)
+                begun.set()
                 go_on.wait(30)
                 yield
         finally:
             done.append("closed")
 
     pending = Pending(blocks())
+    assert begun.wait(30)
     threading.Timer(0.2, go_on.set).start()
     pending.abandon()
 
