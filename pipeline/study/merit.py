@@ -81,7 +81,7 @@ def fact(metric: str) -> str:
     name = _name(metric)
     if name.startswith(LOSSES):
         return f"{task(metric)}.loss"
-    if name.endswith("perplexity"):
+    if "perplexity" in name:
         return f"{task(metric)}.perplexity"
     whole = next((score for score in (*SHARES, *SCORES) if name.startswith(f"{score}_")), name)
     return f"{task(metric)}.{whole}"

@@ -27,6 +27,7 @@ def test_what_guessing_gives_on_a_labelled_set_is_what_its_validation_set_says(r
         ("held_out.loss", "wikitext2.loss", False),
         ("wikitext2.perplexity", "wikitext2.word_perplexity", True),
         ("last_word.accuracy", "last_word.accuracy_word_seen", True),
+        ("last_word.perplexity", "last_word.perplexity_word_seen", True),
         ("finetune.cola.matthews", "finetune.cola.accuracy", False),
     ],
 )
