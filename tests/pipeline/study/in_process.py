@@ -13,7 +13,7 @@ STAGES = {"train": train_stage, "evaluate": evaluate_stage, "finetune": finetune
 
 
 @dataclass
-class Over:
+class Ended:
     """A job that has ended."""
 
     code: int
@@ -46,8 +46,8 @@ class Here:
                 self.failing[start] -= 1
                 job.log.parent.mkdir(parents=True, exist_ok=True)
                 job.log.write_text("out of luck\n")
-                return Over(1)
+                return Ended(1)
         module = STAGES[job.argv[0]]
         config = load(module.Config, Path(job.argv[1]))
         module.run(config, module.plan(config))
-        return Over(0)
+        return Ended(0)

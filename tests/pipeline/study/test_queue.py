@@ -11,6 +11,7 @@ from launch.launchers import slurm
 from pipeline.errors import ConfigError, Stopped
 from pipeline.study import pool, stage
 from tests.pipeline.study.conftest import InThread, Study
+from tests.pipeline.study.in_process import Ended
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,6 @@ class Arrays:
     def submit_all(self, jobs: Sequence[Job]) -> list[Submission]:
         self.arrays.append([job.name for job in jobs])
         return [self.submit(job) if self.ended is None else Ended(self.ended) for job in jobs]
-
-
-@dataclass
-class Ended:
-    code: int
-    id: str = "1"
-
-    def poll(self) -> int | None:
-        return self.code
-
-    def wait(self) -> int:
-        return self.code
-
-    def stop(self) -> None:
-        return None
 
 
 @pytest.fixture(autouse=True)
