@@ -50,25 +50,23 @@ class Shape:
     product_goal: float | None
 
 
-def _small(config: GPTConfig) -> Shape:
+def _small(**shape: int) -> Shape:
+    """Return a size as studies train it: one thread, 4 sequences of 128 tokens a step."""
+    config = GPTConfig(**shape, n_ctx=128, vocab_size=4096)
     return Shape(
         config=config, sequences=4, threads=1, clock="process", ours="ours", goal=1.25, product_goal=None
     )
 
 
 def _ladder(study: str) -> dict[str, Shape]:
-    """Return the sizes of a study, each as the study trains it: 4 sequences of 128 tokens a step."""
-    planned = load(Config, STUDIES / study)
-    return {rung.name: _small(GPTConfig(**rung.shape, n_ctx=128, vocab_size=4096)) for rung in planned.sizes}
-
-
-def _wide(width: int) -> GPTConfig:
-    return GPTConfig(n_layer=4, n_head=2, n_embd=width, n_ctx=128, vocab_size=4096)
+    """Return the sizes of a study by their names."""
+    return {rung.name: _small(**rung.shape) for rung in load(Config, STUDIES / study).sizes}
 
 
 STUDIES = Path(__file__).parents[1] / "configs" / "study"
 LADDER = _ladder("quickstart.yaml") | _ladder("ladder.yaml")
-WIDE = {f"w{width}": _small(_wide(width)) for width in (128, 192)}  # further up than a study goes
+WIDE = {f"w{width}": _small(n_layer=4, n_head=2, n_embd=width) for width in (128, 192)}
+"""Further up than a study goes."""
 GROUPS = {"ladder": LADDER, "wide": WIDE}
 SHAPES = {
     # 8 sequences: what does not grow with the batch (optimizer, norm) is 4 % of a step of 2, so 1 % here.

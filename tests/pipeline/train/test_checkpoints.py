@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipeline.formats.run import Run
 from pipeline.train import objective, stage
 from pipeline.train.stage import Config
 from pipeline.trainer import state
-from pipeline.trainer.engine import Pending
+from pipeline.trainer.engine import LEAST_PRIORITY, Pending
 from tests.pipeline.formats.blocks import result_of
 from tests.pipeline.train.faults import Killed, faulty
 from tests.pipeline.trainer import tiny
@@ -228,7 +229,7 @@ def test_who_waits_for_a_write_does_the_rest_of_it_himself():
 
     def blocks():
         for _ in range(3):
-            workers.append(threading.current_thread())
+            workers.append((threading.current_thread(), os.getpriority(os.PRIO_PROCESS, 0)))  # the thread's
             begun.set()
             first.wait(30)
             yield
@@ -239,8 +240,9 @@ def test_who_waits_for_a_write_does_the_rest_of_it_himself():
     threading.Timer(0.2, first.set).start()
     pending.wait()
 
-    assert workers[0] is not threading.main_thread()
-    assert workers[1:] == [threading.main_thread()] * 2
+    (thread, priority), *rest = workers
+    assert thread is not threading.main_thread() and priority == LEAST_PRIORITY
+    assert rest == [(threading.main_thread(), os.getpriority(os.PRIO_PROCESS, 0))] * 2
     assert not pending.running
 
 
