@@ -6,8 +6,9 @@ pytest tests/drills/test_kill.py --seed 1234                        the random m
 
 from __future__ import annotations
 
+import fcntl
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,21 +114,43 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    is_full = config.getoption("drills", "few") == "full"
+    if _is_full(config):
+        items.sort(key=_is_timed)  # last: they have the machine for themselves
     for item in items:
         if "drill" not in getattr(item, "fixturenames", ()):
             continue
-        if is_full:
+        if _is_full(config):
             item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_SECONDS), append=False)
         elif item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(FEW_TIMEOUT_SECONDS))
+
+
+def _is_full(config: pytest.Config) -> bool:
+    return config.getoption("drills", "few") == "full"
+
+
+def _is_timed(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timed") is not None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a drill that is held to seconds wait until the other worker's is over, and that one for its end."""
+    if not _is_full(item.config):
+        return (yield)
+    with Path(__file__).open() as machine:
+        fcntl.flock(machine, fcntl.LOCK_EX if _is_timed(item) else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            fcntl.flock(machine, fcntl.LOCK_UN)  # closing is not enough where a forked child has the file too
 
 
 @pytest.fixture
 def drill(request: pytest.FixtureRequest) -> Drill:
     config = request.config
     seed = config.stash[_SEED]
-    made = Drill(request.node.nodeid, seed, config.getoption("drills", "few") == "full")
+    made = Drill(request.node.nodeid, seed, _is_full(config))
     request.node.stash[_DRILL] = made
     request.node.add_report_section("setup", "drill", f"the random moments of this drill: --seed {seed}")
     return made

@@ -25,8 +25,10 @@ STEPS, EVERY_STEPS = 240, 20
 START_SECONDS, RUN_SECONDS = 120, 240  # where other programs use the machine
 END_SECONDS = 10
 COMMAND_SECONDS = 40  # for launcher and command to see the end; four programs end, one after the other
+# Where control groups of version 1 and 2 are, and what a group may have at most.
+MEMORY = ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timed, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 class Training:
@@ -121,6 +123,41 @@ def training(request: pytest.FixtureRequest, values: dict, tmp_path: Path) -> It
     made = Training(tmp_path, values, on)
     yield made
     made.end()
+
+
+@pytest.fixture
+def no_memory() -> Iterator[Path]:
+    """A control group whose processes may have no memory beyond what they came with."""
+    root, limit = MEMORY[0] if MEMORY[0][0].is_dir() else MEMORY[1]
+    group = root / f"loglinear-drill-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text("65536")
+    except OSError as error:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"a control group of its own wants root and the memory controller: {error}")
+    yield group
+    wait_until(lambda: not (group / "cgroup.procs").read_text(), END_SECONDS, "the group is empty")
+    group.rmdir()
+
+
+def test_a_rank_out_of_memory_ends_the_others(drill: Drill, training: Training, no_memory: Path) -> None:
+    drill.promise(
+        "R8", "a rank's control group is out of memory, under torchrun and DeepSpeed's launcher: the end"
+    )
+    training.start()
+    victim = drill.random.choice(training.ranks())
+    (no_memory / "cgroup.procs").write_text(str(victim.pid))  # the kernel kills it where it next wants a page
+
+    wait_until(lambda: not training.ranks(), patience(END_SECONDS), "the ranks end")
+    code, said = training.ended()
+
+    assert code == 1, said
+    assert "ended without a word: killed" in said and "out of memory?" in said, said
+    training.start()
+    assert training.ended(RUN_SECONDS)[0] == 0
+    drill.passed()
 
 
 def test_a_killed_rank_ends_the_others_and_nobody_is_left_behind(drill: Drill, training: Training) -> None:

@@ -23,6 +23,8 @@ PLACE = re.compile(r"pipeline/trainer/steps\.py:\d+ _in_turn")
 FAULTS = {"sleeps": SLEEPS, "holds the interpreter": HOLDS_THE_INTERPRETER}
 LONG = {"train_tokens": 10**9, "checkpoint": {"every_steps": 0}, "watchdog": {"seconds": SECONDS}}
 
+pytestmark = pytest.mark.timed
+
 
 def job_of(tmp_path: Path, dataset: Path, engine: str, processes: int, **changes: object) -> Job:
     values = {**many_small_steps(dataset), **LONG, "validation": {"every_steps": 0, "tokens": 256}, **changes}

@@ -21,7 +21,7 @@ HANG_SECONDS = 6
 # A cut ends the ranks after HANG_SECONDS and some; torchrun, which then waits without end, 30 s later.
 END_SECONDS = HANG_SECONDS + 45
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timed, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

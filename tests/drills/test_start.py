@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 TOLD_SECONDS = 60
 STEPS = 10
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timed, pytest.mark.timeout(600)]
 
 
 class Starts:
