@@ -13,7 +13,7 @@ from launch import stopping
 
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.25
-_BEGINNING = 19  # of the fields after the name in /proc/PID/stat
+_THREADS, _BEGINNING = 17, 19  # of the fields after the name in /proc/PID/stat
 LAUNCHER = "LOGLINEAR_LAUNCHER"  # holds the id of the process that a job was started by and ends with
 
 
@@ -95,7 +95,9 @@ def _watch(process: int) -> None:
 def is_alive(process: int, began: int | None = None) -> bool:
     """Tell whether a process runs; one that has ended but was not waited for does not.
 
-    With `began`, as `beginning` told it, another process that was given the same id later is not meant.
+    One of several threads has ended with the last of them: a killed one that has yet to come out of the
+    kernel still holds the process's files and locks. With `began`, as `beginning` told it, another process
+    that was given the same id later is not meant.
     """
     try:
         os.kill(process, 0)
@@ -104,7 +106,10 @@ def is_alive(process: int, began: int | None = None) -> bool:
     except PermissionError:
         return began is None or began == beginning(process)
     state = _stat(process)
-    return not state or state[0] != "Z" and began in (None, int(state[_BEGINNING]))
+    if not state:
+        return True
+    has_ended = state[0] in "ZX" and int(state[_THREADS]) <= 1
+    return not has_ended and began in (None, int(state[_BEGINNING]))
 
 
 def beginning(process: int) -> int | None:

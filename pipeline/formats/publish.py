@@ -1,8 +1,8 @@
 """Write beside, fsync, rename: whatever another process may read appears whole or not at all.
 
 A temporary is called ``.NAME.partial-PID-START`` and lies in the directory of its target, so that the
-rename stays on one file system. PID and START (the process's start time) tell a dead writer's leftovers
-from a live writer's work.
+rename stays on one file system. PID and START (the process's start time, 0 where nobody can tell) tell a
+dead writer's leftovers from a live writer's work.
 """
 
 import errno
@@ -19,7 +19,7 @@ from typing import Any
 import blake3
 import orjson
 
-from launch.process import is_alive
+from launch.process import beginning, is_alive
 from pipeline.errors import FormatError
 
 _PARTIAL = re.compile(r"^\..+\.partial-(\d+)-(\d+)-\d+$")
@@ -37,7 +37,8 @@ def publishing(target: Path) -> Iterator[Path]:
     if target.is_dir():
         raise FileExistsError(f"{target}: already there; published directories are never replaced")
     make_directory(target.parent)
-    draft = target.parent / f".{target.name}.partial-{os.getpid()}-{_start_time(os.getpid())}-{next(_serial)}"
+    writer = f"{os.getpid()}-{beginning(os.getpid()) or 0}"
+    draft = target.parent / f".{target.name}.partial-{writer}-{next(_serial)}"
     try:
         yield draft
         _sync(draft)
@@ -107,7 +108,7 @@ def remove_leftovers(directory: Path) -> list[Path]:
     for folder, names, files in os.walk(directory):
         for name in [*names, *files]:
             match = _PARTIAL.match(name)
-            if match and not _is_at_work(int(match[1]), int(match[2])):
+            if match and not is_alive(int(match[1]), int(match[2]) or None):
                 _remove(Path(folder, name))
                 removed.append(Path(folder, name))
         names[:] = [name for name in names if not _PARTIAL.match(name)]
@@ -136,20 +137,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 if it does not run (or cannot be told)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(fields[19])
-
-
-def _is_at_work(pid: int, start: int) -> bool:
-    """Tell whether the writer of a temporary still runs; where its start could not be told, any of its id."""
-    return _start_time(pid) == start if start else is_alive(pid)
 
 
 def _sync(path: Path) -> None:

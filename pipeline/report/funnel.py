@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.formats.manifest import Manifest
 from pipeline.formats.reasons import in_words
 from pipeline.report import numbers
-from pipeline.report.bars import across
+from pipeline.report.bars import across, shortened
 from pipeline.report.canvas import Canvas
 from pipeline.report.figure import Figure, draw
 from pipeline.report.palette import BAR, INK, MUTED, RULE
@@ -146,7 +146,7 @@ def _figure(phases: Sequence[Phase]) -> Figure:
             if not canvas.is_narrow:
                 text = f"{text} {units(phase)[1]}{_main_reason(phase)}"
             axes.text(total + most * 0.012, place, text, va="center", color=INK.sentinel, fontsize=11)
-        axes.set_yticks(places, [phase["name"] for phase in phases], color=MUTED.sentinel)
+        axes.set_yticks(places, [shortened(phase["name"]) for phase in phases], color=MUTED.sentinel)
         axes.tick_params(length=0)
         axes.set_xticks([])
         axes.grid(False)

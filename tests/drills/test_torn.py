@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from itertools import count
 from pathlib import Path
@@ -64,7 +65,8 @@ class Saving(Job):
         wait_for(command, lambda: len(found.update(self.drafts()) or found) >= number)
         time.sleep(seconds)
         self.kill_all(reversed(processes))
-        ended(command)
+        code, said = ended(command)
+        assert code in (0, -signal.SIGKILL), said
         self.assert_told()
         return bool(self.drafts())
 

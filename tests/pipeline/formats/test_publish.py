@@ -65,11 +65,12 @@ def test_a_killed_writer_is_cleaned_up_after_but_a_live_one_is_not(tmp_path: Pat
     assert remove_leftovers(tmp_path) == []
 
     child.send_signal(signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended; nobody has asked how
 
     assert len(remove_leftovers(tmp_path)) == 1
     assert list(tmp_path.iterdir()) == []
+    child.wait()
+    child.stdout.close()
 
 
 def test_leftovers_of_a_writer_whose_start_could_not_be_told_go_once_nobody_has_its_id(
