@@ -190,7 +190,8 @@ def _main_reason(phase: Phase) -> str:
     if not phase["dropped"]:
         return ""
     reason, dropped = max(phase["dropped"].items(), key=lambda item: item[1])
-    return f"  ({in_words(reason, phase['name'])}: {numbers.count(dropped)})" if dropped else ""
+    words = shortened(in_words(reason, phase["name"]))
+    return f"  ({words}: {numbers.count(dropped)})" if dropped else ""
 
 
 def _share(number: int, whole: int) -> str:
