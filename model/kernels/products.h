@@ -5,7 +5,7 @@
 
 #include "vectors.h"
 
-constexpr int SUMS = 24;  // vectors of a tile; with what is multiplied they fill 32 registers
+constexpr int SUMS = REGISTERS == 32 ? 24 : 12;  // vectors of a tile; with what is multiplied they fill the registers
 
 // c (ROWS, VECTORS * LANES) = a (ROWS, depth) b (depth, VECTORS * LANES), or added to it, held in registers.
 template <int ROWS, int VECTORS>
@@ -36,7 +36,7 @@ __attribute__((always_inline)) inline void tile(long depth, const float* a, long
 template <int VECTORS>
 inline void panel(long rows, long depth, const float* a, long a_row, long a_column, const float* b, long b_row,
            float* c, long c_row, bool add) {
-  constexpr int GROUP = VECTORS == 1 ? 16 : SUMS / VECTORS;
+  constexpr int GROUP = SUMS / VECTORS < 16 ? SUMS / VECTORS : 16;
   long i = 0;
   for (; i + GROUP <= rows; i += GROUP)
     tile<GROUP, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
@@ -49,15 +49,16 @@ inline void panel(long rows, long depth, const float* a, long a_row, long a_colu
 }
 
 // c (rows, columns) = a (rows, depth) b (depth, columns), or added to it; columns by LANES, a of any strides.
-// Columns go by three or four vectors, the tiles that keep both units of a core busy, with one or two left over.
+// Columns go by three vectors, and where one would be left by four or twice two: tiles that keep a core's units busy.
 inline void product(long rows, long columns, long depth, const float* a, long a_row, long a_column, const float* b,
              long b_row, float* c, long c_row, bool add) {
+  constexpr bool FOUR = REGISTERS == 32;  // else they have no room for four vectors and enough rows
   for (long j = 0; j < columns;) {
     const long vectors = (columns - j) / LANES;
-    if ((vectors % 3 == 1 && vectors >= 4) || (vectors % 3 == 2 && vectors >= 8)) {
+    if (FOUR && ((vectors % 3 == 1 && vectors >= 4) || (vectors % 3 == 2 && vectors >= 8))) {
       panel<4>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
       j += 4 * LANES;
-    } else if (vectors >= 3) {
+    } else if (vectors >= 3 && vectors != 4) {
       panel<3>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
       j += 3 * LANES;
     } else if (vectors >= 2) {
@@ -114,6 +115,14 @@ __attribute__((always_inline)) inline void exchange(Vector* rows) {
     }
 }
 
+template <int APART>
+__attribute__((always_inline)) inline void turn_square(Vector* rows) {
+  if constexpr (APART < LANES) {
+    exchange<APART>(rows);
+    turn_square<2 * APART>(rows);
+  }
+}
+
 // Turn rows (T, D) into columns (D, width), scaled, with zeros on the right.
 inline void turn(const float* from, long from_row, long T, long D, float scale, float* to, long width) {
   for (long t = 0; t < width; t += LANES)
@@ -122,7 +131,7 @@ inline void turn(const float* from, long from_row, long T, long D, float scale, 
       Vector rows[LANES];
       for (long i = 0; i < LANES; i++)
         rows[i] = t + i < T ? scale * load(from + (t + i) * from_row + d, n) : Vector{};
-      exchange<1>(rows), exchange<2>(rows), exchange<4>(rows), exchange<8>(rows);
+      turn_square<1>(rows);
       for (long i = 0; i < n; i++) store(to + (d + i) * width + t, rows[i]);
     }
 }

@@ -5,8 +5,16 @@
 #include <stdint.h>
 #include <string.h>
 
-constexpr long LANES = 16;
-// As wide as AVX-512; the compiler cuts it into what the machine has.
+// As wide as a register, and how many there are: what is wider than one the compiler keeps in memory.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, REGISTERS = 32;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
