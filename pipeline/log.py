@@ -18,8 +18,8 @@ class Progress(Protocol):
     def advance(self, n: float = 1) -> None:
         """Count `n` more units as done."""
 
-    def note(self, text: str) -> None:
-        """Show a short text behind the counts."""
+    def note(self, text: str, left: float | None = None) -> None:
+        """Show a short text behind the counts, and the seconds left where more than the counts tells them."""
 
 
 def configure() -> None:
@@ -33,13 +33,18 @@ def configure() -> None:
 
 
 @contextmanager
-def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Progress]:
-    """Show a bar on a terminal, otherwise a plain line every ten seconds; on stderr."""
+def progress(
+    description: str, total: float | None = None, unit: str = "", done: int = 0
+) -> Iterator[Progress]:
+    """Show a bar on a terminal, otherwise a plain line every ten seconds; on stderr.
+
+    What was `done` before counts, but says nothing of how long the rest will take.
+    """
     if sys.stderr.isatty():
-        with _bar(description, total, unit) as bar:
+        with _bar(description, total, unit, done) as bar:
             yield bar
     else:
-        lines = _Lines(description, total, unit)
+        lines = _Lines(description, total, unit, done)
         yield lines
         lines.end()
 
@@ -56,17 +61,19 @@ class _Line(logging.Formatter):
 class _Lines:
     """Progress where there is no terminal."""
 
-    def __init__(self, description: str, total: float | None, unit: str):
+    def __init__(self, description: str, total: float | None, unit: str, done: int):
         self._description, self._total, self._unit = description, total, unit
-        self._done, self._note = 0.0, ""
+        self._before, self._done = done, float(done)
+        self._note = ""
+        self._left: float | None = None
         self._start = self._shown = time.monotonic()
 
     def advance(self, n: float = 1) -> None:
         self._done += n
         self._show()
 
-    def note(self, text: str) -> None:
-        self._note = text
+    def note(self, text: str, left: float | None = None) -> None:
+        self._note, self._left = text, left
         self._show()
 
     def end(self) -> None:
@@ -81,14 +88,20 @@ class _Lines:
         self._shown = time.monotonic()
         seconds = self._shown - self._start
         of = f"/{self._total:,.0f}" if self._total else ""
-        left = (
-            f", {seconds * (self._total / self._done - 1):.0f} s left" if self._total and self._done else ""
-        )
+        remaining = self._remaining(seconds)
+        left = "" if remaining is None else f", {remaining:.0f} s left"
         note = f"  {self._note}" if self._note else ""
         counts = f"{self._done:,.0f}{of} {self._unit}".rstrip()
         logging.getLogger("loglinear.progress").info(
             "%s: %s in %.0f s%s%s", self._description, counts, seconds, left, note
         )
+
+    def _remaining(self, seconds: float) -> float | None:
+        """Return how many seconds are left after so many, or None if nothing says so."""
+        gained = self._done - self._before
+        if self._left is not None or not self._total or not gained:
+            return self._left
+        return seconds * (self._total - self._done) / gained
 
 
 class _Bar:
@@ -100,12 +113,13 @@ class _Bar:
     def advance(self, n: float = 1) -> None:
         self._progress.advance(self._task, n)
 
-    def note(self, text: str) -> None:
-        self._progress.update(self._task, note=text)
+    def note(self, text: str, left: float | None = None) -> None:
+        known = "" if left is None else f"{left:.0f} s left  "
+        self._progress.update(self._task, note=known + text)
 
 
 @contextmanager
-def _bar(description: str, total: float | None, unit: str) -> Iterator[_Bar]:
+def _bar(description: str, total: float | None, unit: str, done: int) -> Iterator[_Bar]:
     from rich.console import Console  # only a terminal needs it
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -120,4 +134,4 @@ def _bar(description: str, total: float | None, unit: str) -> Iterator[_Bar]:
         TimeRemainingColumn(),
     ]
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as shown:
-        yield _Bar(shown, shown.add_task(description, total=total, note=""))
+        yield _Bar(shown, shown.add_task(description, total=total, completed=done, note=""))

@@ -114,8 +114,8 @@ def _progress_of(work: Tasks) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        with progress(work.name, total=work.number, unit="tasks") as shown:
-            seen = 0
+        seen = work.number - len(work.incomplete())
+        with progress(work.name, work.number, "tasks", seen) as shown:
             while True:
                 last = ended.wait(POLL_SECONDS)
                 found = work.number - len(work.incomplete())

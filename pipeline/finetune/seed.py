@@ -125,8 +125,7 @@ class Seed:
         """Take the steps that are left, judging after each epoch."""
         config, ended = self._config, self._done == self._steps
         told = f"fine-tune {name_of(config)}, seed {self._seed}"
-        with progress(told, self._steps, "steps") as shown:
-            shown.advance(self._done)
+        with progress(told, self._steps, "steps", self._done) as shown:
             because = stop.agreed()
             for step in () if because else self._taken():
                 self._done, ended = step.number, step.is_last

@@ -94,8 +94,8 @@ class Pool:
         if not waiting:
             return
         running: list[_Running] = []
-        with self._signals(), log.progress(description, total=len(chains), unit="runs") as shown:
-            shown.advance(len(chains) - len(waiting))
+        done = len(chains) - len(waiting)
+        with self._signals(), log.progress(description, len(chains), "runs", done) as shown:
             try:
                 while (waiting or running) and not self._stopping:
                     if not self._turn(waiting, running, shown, finished):
@@ -125,7 +125,7 @@ class Pool:
                 finished(one.chain.name)
         shown.advance(len(ended) - len(following))
         running += self._start(following)
-        shown.note(", ".join(one.chain.name for one in running) + self._left(waiting, running))
+        shown.note(", ".join(one.chain.name for one in running), self._left(waiting, running))
         if not running and not ended:
             return False
         time.sleep(QUEUE_POLL_SECONDS if self._queue else POLL_SECONDS)
@@ -193,11 +193,11 @@ class Pool:
         LOG.warning("%s\ntrying again", message)
         return ended.chain
 
-    def _left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> str:
-        """Return how long the rest should take by what was measured, or nothing where nothing was."""
+    def _left(self, waiting: Sequence[Chain], running: Sequence[_Running]) -> float | None:
+        """Return how many seconds the rest should take by what was measured, or None where nothing was."""
         expected = [chain.seconds for chain in [*waiting, *(one.chain for one in running)]]
         if self._queue or not running or None in expected:
-            return ""
+            return None
         now = time.monotonic()
         rest = {one.chain.name: now - self._begun[one.chain.name] for one in running}
         left = [
@@ -205,7 +205,7 @@ class Pool:
             for chain in [*waiting, *(one.chain for one in running)]
             for _ in range(self._threads_of(chain))
         ]
-        return f"; by known speeds {makespan(left, self._threads):.0f} s left"
+        return makespan(left, self._threads)
 
     def _record(self, job: Job, starts: int = 0, failure: Any = None, seconds: float | None = None) -> None:
         path = self._records / f"{job.name}.json"

@@ -158,8 +158,8 @@ class Attempt:
     def _go(self, stop: Stop) -> None:
         """Take the steps that are left."""
         config, plan = self._config, self._plan
-        with progress(f"train {config.out.name}", plan.train_tokens, "tokens") as shown:
-            shown.advance(self._done * plan.tokens_per_step)
+        done = self._done * plan.tokens_per_step
+        with progress(f"train {config.out.name}", plan.train_tokens, "tokens", done) as shown:
             if self._lacks_validation:
                 self._validate(self._done, stop)
             because, ended = stop.agreed(), False

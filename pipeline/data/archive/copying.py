@@ -36,8 +36,7 @@ def copy(config: CommonCrawlConfig, pages: Path, chosen: Path, done: Path, journ
             params=[str(chosen), str(done)],
         )
         total = pq.ParquetFile(chosen).metadata.num_rows
-        with progress("commoncrawl", total, "records") as shown:
-            shown.advance(pq.ParquetFile(done).metadata.num_rows)
+        with progress("commoncrawl", total, "records", pq.ParquetFile(done).metadata.num_rows) as shown:
             try:
                 asyncio.run(
                     _Copier(config, pages, journal, shown).run(Capture(**row) for row in rows(captures))

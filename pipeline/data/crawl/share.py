@@ -42,8 +42,7 @@ def fetch_share(config: FetchConfig, dataset: Path, *, rank: int, world_size: in
         _raise_limit_of_files()
         owns = functools.partial(frontier.owns, rank=rank, world_size=world_size)
         faults: list[ExceptionGroup[OSError]] = []
-        with progress("fetch", total=total, unit="links") as shown:
-            shown.advance(total - len(share))
+        with progress("fetch", total, "links", done=total - len(share)) as shown:
             try:
                 asyncio.run(_crawl(config, share, policy, owns, _Sink(config, pages, rank, shown)))
             except* OSError as group:
