@@ -24,9 +24,13 @@ from pipeline.study.spread import CONFIDENCE, sizes_of
 FORMAT = 1
 CURVE_POINTS = 60
 CANDIDATES = ("log-linear", "power", "offset-power")
+"""Fewest coefficients first."""
+SAME = 1e-6
+"""Errors apart by no more than this part of the value are one: an offset of zero makes two laws the same."""
 RULE = (
     "each form is fitted to the sizes below the second largest; the eligible one that comes nearest to the "
-    "second largest is fitted to all sizes below the largest and predicts it"
+    "second largest, of equals the one with fewest coefficients, is fitted to all sizes below the largest "
+    "and predicts it"
 )
 
 
@@ -107,12 +111,15 @@ def _choose(points: Sequence[Point], target: Target) -> dict[str, Any]:
     left_out = [point for point in points if getattr(point, target.abscissa) == sizes[-1]]
     below = [point for point in points if getattr(point, target.abscissa) < sizes[-1]]
     candidates = [_candidate(name, below, left_out, len(sizes), target) for name in CANDIDATES]
-    chosen = min((c for c in candidates if c["eligible"]), key=lambda c: abs(c["error"]))
+    observed = float(values_of(left_out).mean())
+    eligible = [candidate for candidate in candidates if candidate["eligible"]]
+    nearest = min(abs(candidate["error"]) for candidate in eligible) + SAME * abs(observed)
+    chosen = next(candidate for candidate in eligible if abs(candidate["error"]) <= nearest)
     fit = fitted(chosen["form"], points, target.abscissa)
     return {
         "left_out": {
             "x": sizes[-1],
-            "observed": float(values_of(left_out).mean()),
+            "observed": observed,
             "runs": [p.name for p in left_out],
         },
         "candidates": candidates,

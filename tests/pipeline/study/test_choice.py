@@ -75,6 +75,18 @@ def test_the_law_behind_the_points_is_chosen_and_predicts_the_largest(tmp_path, 
     assert len(made["points"]) == len(SIZES) - 1
 
 
+@pytest.mark.parametrize("scatter", [0, 1, 2])
+def test_of_laws_that_are_the_same_the_one_with_fewer_coefficients_is_chosen(tmp_path, scatter):
+    steeper = [12 * n ** -(0.1 + 0.002 * math.log10(n)) for n in SIZES]
+    off = np.random.default_rng(scatter).normal(1, 1e-4, len(SIZES))
+
+    made = chosen(tmp_path, [point(n, v * o) for n, v, o in zip(SIZES, steeper, off, strict=True)])
+
+    _, power, offset = made["candidates"]
+    assert offset["predicted"] == pytest.approx(power["predicted"], rel=1e-7)  # its offset is zero
+    assert made["chosen"] == "power"
+
+
 def test_a_law_with_an_offset_may_not_stand_below_six_sizes(tmp_path):
     made = chosen(tmp_path, [point(n, LAWS["offset-power"](n)) for n in SIZES[:6]], SIZES[5])
 
