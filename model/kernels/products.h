@@ -19,7 +19,7 @@ __attribute__((always_inline)) inline void tile(long depth, const float* a, long
   for (long k = 0; k < depth; k++) {
     Vector right[VECTORS];
 #pragma GCC unroll 4
-    for (int j = 0; j < VECTORS; j++) right[j] = load(b + k * b_row + j * LANES);
+    for (int j = 0; j < VECTORS; j++) right[j] = in_register(load(b + k * b_row + j * LANES));
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
       const Vector left = all(a[i * a_row + k * a_column]);
@@ -48,26 +48,22 @@ inline void panel(long rows, long depth, const float* a, long a_row, long a_colu
     tile<1, VECTORS>(depth, a + i * a_row, a_row, a_column, b, b_row, c + i * c_row, c_row, add);
 }
 
+// How many of the vectors that are left a tile takes, so that sums fill the registers and no narrow tile comes last.
+inline long width_of_tile(long left) {
+  if (REGISTERS == 16) return least(left, 2);
+  return (left % 3 == 1 && left >= 4) || (left % 3 == 2 && left >= 8) ? 4 : least(left, 3);
+}
+
 // c (rows, columns) = a (rows, depth) b (depth, columns), or added to it; columns by LANES, a of any strides.
-// Columns go by three vectors, and where one would be left by four or twice two: tiles that keep a core's units busy.
 inline void product(long rows, long columns, long depth, const float* a, long a_row, long a_column, const float* b,
              long b_row, float* c, long c_row, bool add) {
-  constexpr bool FOUR = REGISTERS == 32;  // else they have no room for four vectors and enough rows
   for (long j = 0; j < columns;) {
-    const long vectors = (columns - j) / LANES;
-    if (FOUR && ((vectors % 3 == 1 && vectors >= 4) || (vectors % 3 == 2 && vectors >= 8))) {
-      panel<4>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
-      j += 4 * LANES;
-    } else if (vectors >= 3 && vectors != 4) {
-      panel<3>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
-      j += 3 * LANES;
-    } else if (vectors >= 2) {
-      panel<2>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
-      j += 2 * LANES;
-    } else {
-      panel<1>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
-      j += LANES;
-    }
+    const long vectors = width_of_tile((columns - j) / LANES);
+    if (vectors == 4) panel<4>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+    if (vectors == 3) panel<3>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+    if (vectors == 2) panel<2>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+    if (vectors == 1) panel<1>(rows, depth, a, a_row, a_column, b + j, b_row, c + j, c_row, add);
+    j += vectors * LANES;
   }
 }
 

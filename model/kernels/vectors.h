@@ -20,6 +20,15 @@ typedef int32_t Integers __attribute__((vector_size(4 * LANES), aligned(4), may_
 
 inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 inline void store(float* to, Vector values) { *reinterpret_cast<Vector*>(to) = values; }
+// Compilers would load it anew in each instruction that uses it, and the loads would take longer than the sums.
+inline Vector in_register(Vector loaded) {
+#if defined(__x86_64__)
+  asm("" : "+v"(loaded));
+#elif defined(__aarch64__)
+  asm("" : "+w"(loaded));
+#endif
+  return loaded;
+}
 inline Vector all(float value) { return value - Vector{}; }
 inline long least(long a, long b) { return a < b ? a : b; }
 inline long rounded_up(long n) { return (n + LANES - 1) / LANES * LANES; }

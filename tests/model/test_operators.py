@@ -1,8 +1,6 @@
 """The kernels' operators against PyTorch's own, which give the same where no kernel may be used."""
 
-import os
-import subprocess
-import sys
+import platform
 
 import pytest
 import torch
@@ -11,15 +9,29 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from model import heads, operators
-from model.kernels import calls
-from model.kernels.build import library
+from model.kernels import build, calls
 
 
-@pytest.fixture(autouse=True, scope="module")
-def kernels():
-    """Skip where there is no compiler, so that nothing below compares PyTorch with itself."""
-    if library() is None:
-        pytest.skip("the kernels want a C++ compiler")
+@pytest.fixture(autouse=True, scope="module", params=["native", "x86-64-v3", "x86-64"])
+def kernels(request, tmp_path_factory):
+    """Compile for this processor, and for those with 8 and 4 lanes where it does what they do.
+
+    Skip where there is no compiler, so that nothing below compares PyTorch with itself.
+    """
+    if request.param != "native" and platform.machine() != "x86_64":
+        pytest.skip(f"this processor is no {request.param}")
+    if request.param == "x86-64-v3" and "avx512f" not in build._processor():
+        pytest.skip("this processor has 8 lanes itself, or cannot do what those with 8 do")
+    flags = [flag.replace("native", request.param) for flag in build.FLAGS]
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "native":
+            patch.setattr(build, "FLAGS", flags)
+            patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        build.library.cache_clear()
+        if build.library() is None:
+            pytest.skip("the kernels want a C++ compiler")
+        yield
+    build.library.cache_clear()
 
 
 def drawn(*shape, seed=0, scale=1.0):
@@ -146,45 +158,3 @@ def test_other_precisions_devices_and_autocast_are_left_to_pytorch():
     assert not calls.usable(torch.empty(4, 16, device="meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not calls.usable(x)
-
-
-STEP = """
-import torch
-from model.config import GPTConfig
-from model.transformer import GPT
-torch.manual_seed(0)
-model = GPT(GPTConfig(n_layer=2, n_head=2, n_embd=32, n_ctx=16, vocab_size=50))
-ids = torch.arange(32).view(2, 16)
-model(ids, ids + 1).backward()
-print(float(sum(parameter.grad.norm() ** 2 for parameter in model.parameters()) ** 0.5))
-"""
-
-
-def step(**environment):
-    return subprocess.run(
-        [sys.executable, "-c", STEP], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-
-
-def test_without_a_compiler_the_same_is_computed_after_one_warning(tmp_path):
-    with_kernels = step(XDG_CACHE_HOME=str(tmp_path / "with"))
-    assert "Warning" not in with_kernels.stderr
-    assert [path.suffix for path in (tmp_path / "with" / "loglinear").iterdir()] == [".so"]
-
-    without = step(XDG_CACHE_HOME=str(tmp_path / "without"), CXX="no-such-compiler")
-    assert without.stderr.count("RuntimeWarning") == 1
-    assert "no-such-compiler" in without.stderr
-    assert "apt install g++" in without.stderr
-    assert float(with_kernels.stdout) == pytest.approx(float(without.stdout), rel=1e-5)
-
-
-def test_a_damaged_or_read_only_cache_is_no_obstacle(tmp_path):
-    folder = tmp_path / "loglinear"
-    step(XDG_CACHE_HOME=str(tmp_path))
-    (kept,) = folder.iterdir()
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[:100])
-    assert "Warning" not in step(XDG_CACHE_HOME=str(tmp_path)).stderr
-    assert kept.read_bytes() == whole
-    (tmp_path / "file").touch()
-    assert "Warning" not in step(XDG_CACHE_HOME=str(tmp_path / "file")).stderr
