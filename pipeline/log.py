@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 from launch.secrets import redacted
@@ -114,14 +115,23 @@ class _Bar:
         self._progress.advance(self._task, n)
 
     def note(self, text: str, left: float | None = None) -> None:
-        known = "" if left is None else f"{left:.0f} s left  "
-        self._progress.update(self._task, note=known + text)
+        self._progress.update(self._task, note=text, left=left)
 
 
 @contextmanager
 def _bar(description: str, total: float | None, unit: str, done: int) -> Iterator[_Bar]:
     from rich.console import Console  # only a terminal needs it
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Left(TimeRemainingColumn):
+        """The time left as the work itself knows it, or else by what is done of it."""
+
+        def render(self, task: Task) -> Text:
+            known = task.fields["left"]
+            if known is None:
+                return super().render(task)
+            return Text(str(timedelta(seconds=round(known))), style="progress.remaining")
 
     counts = TextColumn(
         "{task.completed:,.0f}" + ("/{task.total:,.0f}" if total else "") + (f" {unit}" if unit else "")
@@ -131,7 +141,8 @@ def _bar(description: str, total: float | None, unit: str, done: int) -> Iterato
         BarColumn(),
         counts,
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        Left(),
+        TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as shown:
-        yield _Bar(shown, shown.add_task(description, total=total, completed=done, note=""))
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        yield _Bar(shown, shown.add_task(description, total=total, completed=done, note="", left=None))

@@ -57,7 +57,9 @@ def test_progress_on_a_terminal_is_a_bar(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     with log.progress("fetch", total=4, unit="pages") as shown:
-        shown.advance(4)
-        shown.note("done")
+        shown.advance(2)
+        shown.note("the largest is running", left=3725.4)
 
-    assert "fetch" in capsys.readouterr().err
+    drawn = capsys.readouterr().err
+    for part in ("fetch", "2/4 pages", "1:02:05", "the largest is running"):
+        assert part in drawn
