@@ -25,10 +25,9 @@ def value(form: str, coefficients: Coefficients, x: float) -> float | None:
     if form == "log-linear":
         return coefficients["a"] + coefficients["b"] * math.log10(x)
     if form == "sigmoid":
-        spread = coefficients["high"] - coefficients["low"]
-        return coefficients["low"] + spread / (
-            1 + math.exp(-coefficients["slope"] * (x - coefficients["center"]))
-        )
+        # The logistic function as a tanh, which does not overflow however steep the step is.
+        risen = (1 + math.tanh(coefficients["slope"] * (x - coefficients["center"]) / 2)) / 2
+        return coefficients["low"] + (coefficients["high"] - coefficients["low"]) * risen
     return float(coefficients.get("E", 0.0) + coefficients["A"] * x ** -coefficients["alpha"])
 
 

@@ -19,6 +19,7 @@ from pipeline.report.studied import Study
 NAME, TITLE = "series", "Every metric against size"
 COLOURS: Sequence[tuple[Colour, str]] = ((SECOND, "o"), (ACCENT, "s"), (THIRD, "^"), (INK, "v"))
 OPEN = 8  # figures that are not folded away
+LONG = 1e4  # axes that reach so far have their numbers shortened
 HEAD = (
     "slope per decade (95 %)", "R² (log-log)", "steps that gain nothing", "line's error at the largest",
     "power law's", "shape",
@@ -122,6 +123,8 @@ def _figure(study: Study, metric: str, rows: Sequence[Row]) -> Figure:
         canvas.axes.set_ylabel(words(metric) + (", %" if share else ""))
         if share:
             canvas.axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}")
+        elif max(map(abs, canvas.axes.get_ylim())) >= LONG:
+            canvas.axes.yaxis.set_major_formatter(lambda value, _: numbers.short(value))
         canvas.legend()
 
     told = [_sentence(row, several) for row in rows]

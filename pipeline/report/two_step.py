@@ -110,12 +110,13 @@ def _figure(step: Step) -> Figure:
         canvas.legend()
 
     arm = f", arm {step['arm']}" if step["arm"] else ""
+    seen = "as observed" if at is None else "as predicted from the smaller ones and as observed"
     return draw(
         file_name("two-step", step["accuracy_metric"], step["arm"]),
         paint,
         title=f"{words(step['accuracy_metric'])} against bits per byte{arm}",
         description=step["words"],
         caption=f"{words(step['accuracy_metric']).capitalize()}{arm}: every run, the sigmoid through those "
-        "below the largest, and the largest as predicted from the smaller ones and as observed.",
+        f"below the largest, and the largest {seen}.",
         heights=(360, 350),
     )

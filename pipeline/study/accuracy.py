@@ -50,6 +50,8 @@ def _row(material: Material, arm: PlannedArm, metric: str, bits: str, shape: str
     why_not = _why_not(material, below, shape)
     steps = None if why_not else _steps(material, arm, below, bits)
     chained = _chained(material, arm, steps)
+    if chained and chained.refusal:
+        why_not, chained = f"not predicted: {chained.refusal}", None
     row = {
         "arm": arm.name,
         "task": merit.task(metric),
@@ -59,7 +61,7 @@ def _row(material: Material, arm: PlannedArm, metric: str, bits: str, shape: str
         "law": steps[0].problem.form.name if steps else None,
         "bits_predicted": float(chained.bits_per_byte[0]) if chained else None,
         "bits_observed": _mean([pair[0] for pair in largest]),
-        "predicted": float(chained.value[0]) if chained else None,
+        "predicted": _known(chained.value) if chained else None,
         "low": _known(chained.low) if chained else None,
         "high": _known(chained.high) if chained else None,
         "observed": _mean([pair[1] for pair in largest]),
@@ -125,7 +127,8 @@ def _error(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(row: Mapping[str, Any]) -> str:
-    begin = f"{row['accuracy_metric']} through {row['bits_metric']}"
+    arm = f"{row['arm']}: " if row["arm"] else ""
+    begin = f"{arm}{row['accuracy_metric']} through {row['bits_metric']}"
     if row["predicted"] is None:
         return f"{begin}: {row['warnings'][0]}."
     ends = "" if row["low"] is None else f" (95 % interval {row['low']:.3f} to {row['high']:.3f})"
@@ -138,5 +141,5 @@ def _mean(points: Sequence[Point]) -> float | None:
 
 
 def _known(number: Array) -> float | None:
-    """Return an end of an interval of shares, or None where it is not known."""
+    """Return a share or an end of its interval, or None where it is not known."""
     return float(np.clip(number[0], 0, 1)) if np.isfinite(number[0]) else None

@@ -23,6 +23,16 @@ class Chained:
     high: Array
     warnings: tuple[str, ...]
 
+    @property
+    def refusal(self) -> str:
+        """Why this is no prediction, or nothing: a value is no share, or its interval contradicts it."""
+        for value, low, high in zip(self.value.round(3), self.low.round(3), self.high.round(3), strict=True):
+            if not 0 <= value <= 1:
+                return f"the sigmoid says {value:.3f}, which is no share"
+            if value < low or value > high:
+                return f"the sigmoid says {value:.3f}, and its coefficients' scatter {low:.3f} to {high:.3f}"
+        return ""
+
 
 def chain(first: Solution, second: Solution, inputs: Array, *, seed: int = 0) -> Chained:
     """Return accuracy at `inputs` (m, k) by a law of bits per byte and a sigmoid of accuracy against them.

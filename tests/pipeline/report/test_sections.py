@@ -22,6 +22,8 @@ def test_scores_fall_into_ranges_and_ranges_stay_as_they_are() -> None:
 def test_laws_are_evaluated_as_their_formulas_say() -> None:
     assert laws.value("log-linear", {"a": 3.0, "b": -0.25}, 1e4) == pytest.approx(2.0)
     assert laws.value("power", {"A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(2.0)
+    steep = {"low": 0.25, "high": 0.75, "slope": -4000.0, "center": 2.0}
+    assert [laws.value("sigmoid", steep, x) for x in (1.0, 2.0, 3.0)] == pytest.approx([0.75, 0.5, 0.25])
     assert laws.value("offset-power", {"E": 1.0, "A": 8.0, "alpha": 0.5}, 16.0) == pytest.approx(3.0)
     sigmoid = {"low": 0.25, "high": 0.75, "slope": -2.0, "center": 3.0}
     assert laws.value("sigmoid", sigmoid, 3.0) == pytest.approx(0.5)

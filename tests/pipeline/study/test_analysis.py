@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -229,6 +230,37 @@ def test_accuracy_is_predicted_through_the_tasks_own_bits_per_byte(tmp_path):
     assert "stands in for it" in rows["other.accuracy"]["warnings"][0]
     assert rows["winograd.accuracy"]["predicted"] is None
     assert "at chance" in rows["winograd.accuracy"]["words"]
+
+
+def test_an_accuracy_that_is_no_share_is_not_predicted_though_a_line_may_stand_in_for_the_sigmoid(tmp_path):
+    others = {
+        "straight.accuracy": lambda _n, _d, value: 0.02 + 0.3 * (value - 1.6),
+        "sinking.accuracy": lambda _n, _d, value: max(0.0, 0.5 - 0.3 * math.exp(6 * (1.85 - value))),
+    }
+    study = plant([fixed()], Metrics(law=surface, others=others)).material(tmp_path)
+
+    rows = {row["accuracy_metric"]: row for row in accuracy.rows(study, survey.rows(study))}
+
+    straight, sinking = rows["straight.accuracy"], rows["sinking.accuracy"]
+    assert straight["low"] < straight["observed"] < straight["high"]
+    assert straight["words"].startswith("fixed: straight.accuracy through held_out.bits_per_byte: 0.067")
+    assert "the search for the sigmoid did not converge" in straight["warnings"]
+    assert sinking["predicted"] is None
+    assert "not predicted: the sigmoid says -0.0" in sinking["words"]
+
+
+def test_seeds_that_agree_on_a_few_hits_make_no_trend_of_them(tmp_path):
+    """Three to five of 500, equal for all seeds of a size: the error over the passages is the noise."""
+    others = {"few.accuracy": lambda n, _d, _value: 0.002 * round(3 + math.log10(n / SIZES[0]))}
+    study = plant([fixed()], Metrics(law=surface, others=others)).material(tmp_path)
+    asked = replace(study, points=tuple(replace(point, stderr=0.004) for point in study.points))
+
+    (unasked_few,) = (row for row in survey.rows(study) if row["metric"] == "few.accuracy")
+    few, bits = survey.rows(asked)
+
+    assert unasked_few["shape"] != "no trend above the noise"
+    assert (few["metric"], few["shape"]) == ("few.accuracy", "no trend above the noise")
+    assert bits["noise"] < 0.004
 
 
 def test_what_a_target_takes_is_each_law_turned_round(whole):

@@ -6,7 +6,7 @@ import pytest
 from pipeline.study.form import load
 from pipeline.study.problem import Problem
 from pipeline.study.solve import solve
-from pipeline.study.two_step import chain
+from pipeline.study.two_step import Chained, chain
 
 SIZES = np.geomspace(1e7, 1e9, 9)
 LARGEST = np.array([[1e10]])
@@ -53,3 +53,23 @@ def test_a_sigmoid_whose_coefficients_cannot_be_told_apart_still_has_an_interval
     found = chain(first, flat, LARGEST)
 
     assert found.low[0] <= found.value[0] <= found.high[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (0.25, 0.2, 0.31, ""),
+        (0.0, -0.1, 0.1, ""),
+        (0.25, np.nan, np.nan, ""),
+        (-0.012, -3.0, 5.0, "-0.012, which is no share"),
+        (1.2, 1.1, 1.3, "1.200, which is no share"),
+        (0.009, -0.3, 0.004, "-0.300 to 0.004"),
+    ],
+)
+def test_a_value_that_is_no_share_or_contradicted_by_its_interval_is_no_prediction(value, low, high, told):
+    ends = (np.array([number]) for number in (1.0, value, low, high))
+    bits_per_byte, value, low, high = ends
+
+    found = Chained(bits_per_byte=bits_per_byte, value=value, low=low, high=high, warnings=()).refusal
+
+    assert (found == "") if not told else (told in found)
